@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/devenv-oidc/devenv/provision"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+func downCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "down",
+		Usage: "take an environment away without a trace",
+		Flags: []cli.Flag{nameFlag(), &cli.BoolFlag{Name: "all", Usage: "every environment"}},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			home, err := state.DefaultHome()
+			if err != nil {
+				return err
+			}
+			names := []string{c.String("name")}
+			if c.Bool("all") {
+				if c.IsSet("name") {
+					return failure.Newf(failure.Usage, "--all and --name exclude each other")
+				}
+				if names, err = home.Names(); err != nil {
+					return err
+				}
+			}
+			for _, name := range names {
+				changed, err := provision.Down(c.Context, home, name)
+				if err != nil {
+					return err
+				}
+				said := "there was nothing to take away"
+				if changed {
+					said = "taken away"
+				}
+				fmt.Fprintf(c.App.ErrWriter, "environment %s: %s\n", name, said)
+			}
+			return nil
+		},
+	}
+}

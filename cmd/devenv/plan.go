@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/devenv-oidc/devenv/provision"
+)
+
+func planCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plan",
+		Usage: "print the steps that up takes; it makes nothing",
+		Flags: append([]cli.Flag{nameFlag(), outputFlag("text", "json")}, profileFlags()...),
+		Action: func(c *cli.Context) error {
+			request, err := upRequest(c)
+			if err != nil {
+				return err
+			}
+			steps, err := provision.Plan(request)
+			if err != nil {
+				return err
+			}
+			if c.String("output") == "json" {
+				type step struct {
+					ID    string   `json:"id"`
+					Title string   `json:"title"`
+					Needs []string `json:"needs"`
+				}
+				var list []step
+				for _, s := range steps {
+					list = append(list, step{s.ID, s.Title, append([]string{}, s.Needs...)})
+				}
+				return printJSON(c.App.Writer, list)
+			}
+			t := table(c.App.Writer)
+			fmt.Fprintln(t, "STEP\tWHAT\tAFTER")
+			for _, s := range steps {
+				fmt.Fprintf(t, "%s\t%s\t%s\n", s.ID, s.Title, strings.Join(s.Needs, ", "))
+			}
+			return t.Flush()
+		},
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/devenv-oidc/devenv/provision"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "what there is of an environment",
+		Flags: []cli.Flag{nameFlag(), outputFlag("text", "json")},
+		Action: func(c *cli.Context) error {
+			e, err := open(c)
+			if err != nil {
+				return err
+			}
+			status, err := e.Status(c.Context)
+			if err != nil {
+				return err
+			}
+			if c.String("output") == "json" {
+				return printJSON(c.App.Writer, status)
+			}
+			return printStatus(c.App.Writer, status)
+		},
+	}
+}
+
+func printStatus(w io.Writer, s *provision.Status) error {
+	t := table(w)
+	fmt.Fprintf(t, "environment\t%s, profile %s\n", s.Name, s.Profile)
+	fmt.Fprintf(t, "ready\t%s\n", yesNo(s.Ready))
+	fmt.Fprintf(t, "issuer\t%s\n", s.Issuer.URL)
+	if s.Issuer.Problem != "" {
+		fmt.Fprintf(t, "\tdoes not answer: %s\n", s.Issuer.Problem)
+	}
+	fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
+	for _, c := range s.Clusters {
+		fmt.Fprintf(t, "cluster\t%s, %s, Kubernetes %s, %s\n", c.Name, c.State, c.KubernetesVersion, c.Server)
+	}
+	for _, u := range s.Users {
+		fmt.Fprintf(t, "user\t%s  %s\n", u.Email, strings.Join(u.Groups, ", "))
+	}
+	for _, client := range s.Clients {
+		kind := "confidential"
+		if client.Public {
+			kind = "public"
+		}
+		fmt.Fprintf(t, "client\t%s  %s\n", client.ID, kind)
+	}
+	return t.Flush()
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "list",
+		Usage: "every environment of this user",
+		Flags: []cli.Flag{outputFlag("text", "json")},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			home, err := state.DefaultHome()
+			if err != nil {
+				return err
+			}
+			list, err := provision.List(c.Context, home)
+			if err != nil {
+				return err
+			}
+			if c.String("output") == "json" {
+				return printJSON(c.App.Writer, list)
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(c.App.ErrWriter, "no environments; make one with: devenv up")
+				return nil
+			}
+			t := table(c.App.Writer)
+			fmt.Fprintln(t, "NAME\tPROFILE\tREADY\tISSUER")
+			for _, l := range list {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Name, l.Profile, yesNo(l.Ready), l.Issuer)
+			}
+			return t.Flush()
+		},
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/progress"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+func profileFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "profile", Usage: "shipped `PROFILE`, see devenv profiles list", Value: "default"},
+		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "profile in a `FILE` of your own"},
+		&cli.StringSliceFlag{Name: "set", Usage: "change one field of the profile: `path.to.field=value`, may be repeated"},
+	}
+}
+
+func upCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "up",
+		Usage: "make an environment, or make it as the profile says again, and prove it",
+		Flags: append([]cli.Flag{
+			nameFlag(),
+			&cli.BoolFlag{Name: "recreate", Usage: "delete and make anew what cannot be changed in place"},
+			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
+			outputFlag("text", "json"),
+		}, profileFlags()...),
+		Action: up,
+	}
+}
+
+// upRequest reads what `up` and `plan` have in common.
+func upRequest(c *cli.Context) (provision.UpRequest, error) {
+	if err := noArguments(c); err != nil {
+		return provision.UpRequest{}, err
+	}
+	home, err := state.DefaultHome()
+	if err != nil {
+		return provision.UpRequest{}, err
+	}
+	profile, err := loadProfile(c)
+	if err != nil {
+		return provision.UpRequest{}, err
+	}
+	return provision.UpRequest{Home: home, Name: c.String("name"), Profile: profile, Sources: sourcesFile()}, nil
+}
+
+func up(c *cli.Context) error {
+	request, err := upRequest(c)
+	if err != nil {
+		return err
+	}
+	request.Recreate, request.Timeout = c.Bool("recreate"), c.Duration("timeout")
+	asJSON := c.String("output") == "json"
+	done := func() {}
+	if asJSON {
+		request.Progress = progress.JSON(c.App.Writer)
+	} else {
+		fmt.Fprintf(c.App.ErrWriter, "environment %s, profile %s\n", request.Name, request.Profile.Metadata.Name)
+		request.Progress, done = narrate(c.App.ErrWriter)
+	}
+	e, err := provision.Up(c.Context, request)
+	done()
+	if err != nil {
+		return err
+	}
+	status, err := e.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(c.App.Writer, status)
+	}
+	return printReady(c.App.Writer, e, status)
+}
+
+func printReady(w io.Writer, e *provision.Environment, s *provision.Status) error {
+	t := table(w)
+	fmt.Fprintf(t, "\n%s is ready and proven\n", s.Name)
+	fmt.Fprintf(t, "issuer\t%s\n", s.Issuer.URL)
+	fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
+	for _, u := range s.Users {
+		fmt.Fprintf(t, "user\t%s\t%s\n", u.Email, strings.Join(u.Groups, ", "))
+	}
+	name := ""
+	if s.Name != provision.DefaultName {
+		name = " --name " + s.Name
+	}
+	fmt.Fprintf(t, "kubectl as %s\texport KUBECONFIG=%s\n", s.Users[0].Email, e.UserKubeconfigFile())
+	fmt.Fprintf(t, "a token\tdevenv token%s --user %s\n", name, s.Users[0].Email)
+	fmt.Fprintf(t, "take it down\tdevenv down%s\n", name)
+	return t.Flush()
+}
+
+// loadProfile reads the profile that --profile or --file names.
+func loadProfile(c *cli.Context) (*profiles.Environment, error) {
+	if c.IsSet("file") && c.IsSet("profile") {
+		return nil, failure.Newf(failure.Usage, "--file and --profile exclude each other")
+	}
+	if file := c.String("file"); file != "" {
+		profile, err := profiles.LoadFile(file, c.StringSlice("set")...)
+		return profile, profileError(err)
+	}
+	profile, err := profiles.Load(c.String("profile"), c.StringSlice("set")...)
+	return profile, profileError(err)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// lab knows the project's folder and the cache.
+type lab struct {
+	root  string // e2e/lab in the project
+	cache string // for example ~/.cache/devenv/lab
+	built int    // artifacts made in this run
+}
+
+func newLab() (*lab, error) {
+	root, err := filepath.Abs("e2e/lab")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(root, "modules")); err != nil {
+		return nil, errors.New("start the lab in the project's folder: make lab")
+	}
+	user, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	cache := filepath.Join(user, "devenv", "lab")
+	return &lab{root: root, cache: cache}, os.MkdirAll(cache, 0o755)
+}
+
+// key is a short hash over everything an artifact is made from: files and
+// folders of the lab, and words such as versions.
+func (l *lab) key(paths []string, words ...string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, runtime.Version(), runtime.GOARCH, strings.Join(words, "\x00"))
+	for _, p := range paths {
+		err := filepath.WalkDir(filepath.Join(l.root, p), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			fmt.Fprintf(h, "%s %d\n", strings.TrimPrefix(path, l.root), len(text))
+			h.Write(text)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12], nil
+}
+
+// artifact returns the path of a file or folder of the cache, making it under
+// a temporary name if it is not there, so that an interrupted build leaves
+// nothing that looks finished. Older artifacts of the same name are removed.
+func (l *lab) artifact(name, key, suffix string, make func(path string) error) (string, error) {
+	path := filepath.Join(l.cache, name+"-"+key+suffix)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	started := time.Now()
+	say("making %s", name)
+	unfinished := path + ".unfinished"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return "", err
+	}
+	if err := make(unfinished); err != nil {
+		return "", fmt.Errorf("could not make %s: %w", name, err)
+	}
+	old, err := filepath.Glob(filepath.Join(l.cache, name+"-????????????"+suffix))
+	if err != nil {
+		return "", err
+	}
+	for _, o := range old {
+		if err := os.RemoveAll(o); err != nil {
+			return "", err
+		}
+	}
+	l.built++
+	say("made %s in %s", name, time.Since(started).Round(time.Second))
+	return path, os.Rename(unfinished, path)
+}
+
+// command runs a program and returns its stdout; an error has its stderr.
+func command(ctx context.Context, name string, args ...string) ([]byte, error) {
+	return finish(exec.CommandContext(ctx, name, args...))
+}
+
+func finish(c *exec.Cmd) ([]byte, error) {
+	var out, errOut bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errOut
+	if err := c.Run(); err != nil {
+		return out.Bytes(), fmt.Errorf("%s: %w\n%s", strings.Join(c.Args[:min(len(c.Args), 4)], " "), err, tail(errOut.String(), 20))
+	}
+	return out.Bytes(), nil
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

@@ -1,0 +1,228 @@
+// Package profiles says what an environment is: the Environment type, its
+// loader and validation, the shipped profiles and every pinned version.
+//
+// A profile is data. What a known system needs becomes a field that any
+// profile can use, never a branch on a profile's name.
+package profiles
+
+// APIVersion and Kind stand at the head of every profile.
+const (
+	APIVersion = "devenv.dev/v1alpha1"
+	Kind       = "Environment"
+)
+
+// Environment is a profile: clusters, the OpenID Connect provider they trust,
+// its clients and users, their rights, and what the check proves.
+type Environment struct {
+	APIVersion string   `json:"apiVersion" jsonschema:"enum=devenv.dev/v1alpha1"`
+	Kind       string   `json:"kind" jsonschema:"enum=Environment"`
+	Metadata   Metadata `json:"metadata"`
+	Spec       Spec     `json:"spec"`
+}
+
+// Metadata names a profile.
+type Metadata struct {
+	// Name of the profile, a DNS label.
+	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,30}[a-z0-9])?$"`
+	// Description in one line, shown by `devenv profiles list`.
+	Description string `json:"description,omitempty"`
+}
+
+// Spec is everything that makes an environment.
+type Spec struct {
+	// Clusters, at least one. Dex and cert-manager run in the first.
+	Clusters []Cluster `json:"clusters" jsonschema:"minItems=1"`
+	// Dex is the OpenID Connect provider.
+	Dex Dex `json:"dex"`
+	// CertManager issues Dex's serving certificate and keeps renewing it.
+	CertManager CertManager `json:"certManager,omitempty"`
+	// Expectations are what the check asks the API server about each user.
+	Expectations []Expectation `json:"expectations,omitempty"`
+}
+
+// Cluster is one Kubernetes cluster.
+type Cluster struct {
+	// Name within the environment, a DNS label.
+	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,30}[a-z0-9])?$"`
+	// KubernetesVersion as in v1.37.0; empty for the pinned default.
+	KubernetesVersion string `json:"kubernetesVersion,omitempty" jsonschema:"pattern=^v1\\.[0-9]+\\.[0-9]+$"`
+	// Trust says how the API server trusts the provider.
+	Trust Trust `json:"trust"`
+	// Access is who may do what.
+	Access Access `json:"access,omitempty"`
+}
+
+// Trust is how an API server comes to trust an issuer.
+type Trust struct {
+	// Flags are kube-apiserver's --oidc-* flags.
+	Flags *OIDCFlags `json:"flags,omitempty"`
+}
+
+// OIDCFlags are the kube-apiserver flags of the same names. The issuer URL and
+// the CA file are the environment's own.
+// https://kubernetes.io/docs/reference/access-authn-authz/authentication/#configuring-the-api-server
+type OIDCFlags struct {
+	// ClientID is the audience that a token must have: the id of a Dex client.
+	ClientID string `json:"clientID" jsonschema:"minLength=1"`
+	// UsernameClaim is "sub" when empty, as in the API server.
+	UsernameClaim string `json:"usernameClaim,omitempty"`
+	// UsernamePrefix stands before every user name; "-" for none. When it is
+	// empty the API server uses none for the claim "email", else "<issuer>#".
+	UsernamePrefix string `json:"usernamePrefix,omitempty"`
+	// GroupsClaim is the claim that lists groups; empty for no groups.
+	GroupsClaim string `json:"groupsClaim,omitempty"`
+	// GroupsPrefix stands before every group name.
+	GroupsPrefix string `json:"groupsPrefix,omitempty"`
+}
+
+// Access is RBAC: applied by server-side apply, and pruned.
+type Access struct {
+	// Namespaces to create.
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Bindings of roles to users and groups.
+	Bindings []Binding `json:"bindings,omitempty"`
+}
+
+// Binding grants one ClusterRole to users and groups, in one namespace or,
+// without a namespace, everywhere.
+type Binding struct {
+	// Name of the RoleBinding or ClusterRoleBinding.
+	Name string `json:"name" jsonschema:"minLength=1"`
+	// ClusterRole to grant.
+	ClusterRole string `json:"clusterRole" jsonschema:"minLength=1"`
+	// Namespace to grant it in; empty for all.
+	Namespace string `json:"namespace,omitempty"`
+	// Users by the name the API server gives them, prefix included.
+	Users []string `json:"users,omitempty"`
+	// Groups by the name the API server gives them, prefix included.
+	Groups []string `json:"groups,omitempty"`
+}
+
+// CertManager configures cert-manager.
+type CertManager struct {
+	// Values are laid over devenv's own chart values.
+	Values map[string]any `json:"values,omitempty"`
+}
+
+// Dex configures the provider.
+type Dex struct {
+	// Port of the issuer, the same on the host's loopback, on the node and in
+	// the cluster; one that is free when 0.
+	Port int `json:"port,omitempty" jsonschema:"minimum=30000,maximum=32767"`
+	// IDTokenLifetime as a Go duration; "1h" when empty.
+	IDTokenLifetime string `json:"idTokenLifetime,omitempty"`
+	// Values are laid over devenv's own chart values.
+	Values map[string]any `json:"values,omitempty"`
+	// Clients of the provider.
+	Clients []Client `json:"clients" jsonschema:"minItems=1"`
+	// Users with a password in Dex's own database.
+	Users []User `json:"users" jsonschema:"minItems=1"`
+}
+
+// Client is an OAuth 2.0 client.
+type Client struct {
+	// ID of the client, the audience of its tokens.
+	ID string `json:"id" jsonschema:"minLength=1"`
+	// Name shown on the approval page; the id when empty.
+	Name string `json:"name,omitempty"`
+	// Public clients have no secret.
+	Public bool `json:"public,omitempty"`
+	// Secret of a confidential client; random per environment when empty.
+	Secret string `json:"secret,omitempty"`
+	// RedirectURIs that the authorization code flow may return to.
+	RedirectURIs []string `json:"redirectURIs,omitempty"`
+	// TrustedPeers are clients that may ask for tokens with this one's audience.
+	TrustedPeers []string `json:"trustedPeers,omitempty"`
+}
+
+// User is a person with a password.
+type User struct {
+	// Email is the login, and by itself the user's identity in Dex.
+	Email string `json:"email" jsonschema:"pattern=^[^@\\s]+@[^@\\s]+$"`
+	// Username is the display name; the part before the @ when empty.
+	Username string `json:"username,omitempty"`
+	// Groups for the groups claim.
+	Groups []string `json:"groups,omitempty"`
+	// Password; random per environment when empty.
+	Password string `json:"password,omitempty"`
+	// EmailVerified is the claim email_verified; true when absent.
+	EmailVerified *bool `json:"emailVerified,omitempty"`
+}
+
+// Expectation is what one user can and cannot do in one cluster.
+//
+// An action reads `VERB RESOURCE[/NAME] [in NAMESPACE]`, as in "list pods",
+// "create deployments.apps in demo" or "get secrets/token in kube-system".
+// Without a namespace it means everywhere.
+type Expectation struct {
+	// User by e-mail.
+	User string `json:"user"`
+	// Cluster by name; the first when empty.
+	Cluster string `json:"cluster,omitempty"`
+	// Can lists the actions that must be allowed.
+	Can []string `json:"can,omitempty"`
+	// Cannot lists the actions that must be refused with 403.
+	Cannot []string `json:"cannot,omitempty"`
+}
+
+// Cluster returns the cluster of that name, or nil.
+func (e *Environment) Cluster(name string) *Cluster {
+	for i := range e.Spec.Clusters {
+		if e.Spec.Clusters[i].Name == name {
+			return &e.Spec.Clusters[i]
+		}
+	}
+	return nil
+}
+
+// User returns the user with that e-mail, or nil.
+func (e *Environment) User(email string) *User {
+	for i := range e.Spec.Dex.Users {
+		if e.Spec.Dex.Users[i].Email == email {
+			return &e.Spec.Dex.Users[i]
+		}
+	}
+	return nil
+}
+
+// Client returns the client with that id, or nil.
+func (e *Environment) Client(id string) *Client {
+	for i := range e.Spec.Dex.Clients {
+		if e.Spec.Dex.Clients[i].ID == id {
+			return &e.Spec.Dex.Clients[i]
+		}
+	}
+	return nil
+}
+
+// setDefaults fills what a profile may leave out.
+func (e *Environment) setDefaults() {
+	if e.Spec.Dex.IDTokenLifetime == "" {
+		e.Spec.Dex.IDTokenLifetime = "1h"
+	}
+	for i := range e.Spec.Clusters {
+		c := &e.Spec.Clusters[i]
+		if c.KubernetesVersion == "" {
+			c.KubernetesVersion = Pinned().DefaultKubernetes
+		}
+	}
+	for i := range e.Spec.Dex.Users {
+		u := &e.Spec.Dex.Users[i]
+		if u.Username == "" {
+			u.Username, _, _ = cutLast(u.Email, "@")
+		}
+		if u.EmailVerified == nil {
+			u.EmailVerified = new(true)
+		}
+	}
+	for i := range e.Spec.Dex.Clients {
+		if c := &e.Spec.Dex.Clients[i]; c.Name == "" {
+			c.Name = c.ID
+		}
+	}
+	for i := range e.Spec.Expectations {
+		if x := &e.Spec.Expectations[i]; x.Cluster == "" && len(e.Spec.Clusters) > 0 {
+			x.Cluster = e.Spec.Clusters[0].Name
+		}
+	}
+}

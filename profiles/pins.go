@@ -1,0 +1,116 @@
+package profiles
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"sigs.k8s.io/yaml"
+)
+
+//go:embed pins.yaml
+var pinsYAML []byte
+
+// Pins is pins.yaml: the one home of every version that devenv installs.
+type Pins struct {
+	// DefaultKubernetes is the version of a cluster that names none.
+	DefaultKubernetes string `json:"defaultKubernetes,omitempty"`
+	// NodeImages by Kubernetes version.
+	NodeImages map[string]NodeImagePin `json:"nodeImages"`
+	// Charts by name.
+	Charts map[string]ChartPin `json:"charts"`
+}
+
+// NodeImagePin is one kind node image.
+type NodeImagePin struct {
+	// Image as a reference, with digest where it comes from a registry.
+	Image string `json:"image"`
+	// Archive holds the image, as `docker save` writes it; empty where it comes
+	// from a registry.
+	Archive string `json:"archive,omitempty"`
+}
+
+// ChartPin is one chart and the images its pods run.
+type ChartPin struct {
+	// Repository is the https address of the chart repository.
+	Repository string `json:"repository,omitempty"`
+	// Path of a folder or an archive that holds the chart; empty where it comes
+	// from the repository.
+	Path string `json:"path,omitempty"`
+	// Version of the chart.
+	Version string `json:"version"`
+	// SHA256 of the chart archive, in hex; empty where none is pinned.
+	SHA256 string `json:"sha256,omitempty"`
+	// Images that the chart's pods run, by the key of the chart's values under
+	// which each is set ("" for the top).
+	Images map[string]ImagePin `json:"images"`
+}
+
+// ImagePin is one container image.
+type ImagePin struct {
+	Repository string `json:"repository"`
+	Tag        string `json:"tag"`
+	// Digest as in sha256:…; empty where none is pinned.
+	Digest string `json:"digest,omitempty"`
+	// Archive holds the image, as `docker save` writes it; empty where it comes
+	// from a registry.
+	Archive string `json:"archive,omitempty"`
+}
+
+// Ref is the image as a reference without digest, repository:tag.
+func (i ImagePin) Ref() string { return i.Repository + ":" + i.Tag }
+
+// Pinned returns the versions this devenv was made for.
+var Pinned = sync.OnceValue(func() Pins {
+	var p Pins
+	if err := yaml.UnmarshalStrict(pinsYAML, &p); err != nil {
+		panic(fmt.Sprintf("profiles/pins.yaml: %v", err)) // embedded: a test reads it
+	}
+	return p
+})
+
+// PinnedWith returns the pins with those of a sources file laid over them: the
+// same format, read where images and charts come from archives and folders
+// instead of their registries. Relative paths count from the file's folder.
+// With an empty path it returns the pins alone.
+func PinnedWith(sourcesFile string) (Pins, error) {
+	pins := Pinned()
+	if sourcesFile == "" {
+		return pins, nil
+	}
+	text, err := os.ReadFile(sourcesFile)
+	if err != nil {
+		return Pins{}, fmt.Errorf("could not read the sources file: %w", err)
+	}
+	var sources Pins
+	if err := yaml.UnmarshalStrict(text, &sources); err != nil {
+		return Pins{}, fmt.Errorf("could not read the sources file %s: %w", sourcesFile, err)
+	}
+	absolute := func(path string) string {
+		if path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(filepath.Dir(sourcesFile), path)
+	}
+	pins.NodeImages = maps.Clone(pins.NodeImages)
+	for version, n := range sources.NodeImages {
+		n.Archive = absolute(n.Archive)
+		pins.NodeImages[version] = n
+	}
+	pins.Charts = maps.Clone(pins.Charts)
+	for name, c := range sources.Charts {
+		c.Path = absolute(c.Path)
+		for key, image := range c.Images {
+			image.Archive = absolute(image.Archive)
+			c.Images[key] = image
+		}
+		pins.Charts[name] = c
+	}
+	if sources.DefaultKubernetes != "" {
+		pins.DefaultKubernetes = sources.DefaultKubernetes
+	}
+	return pins, nil
+}

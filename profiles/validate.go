@@ -1,0 +1,183 @@
+package profiles
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+)
+
+// mistakes checks what a schema cannot say: references, uniqueness, limits of
+// the parts that will read it.
+func (e *Environment) mistakes() []string {
+	var m report
+	m.clusters(e)
+	m.dex(e)
+	m.expectations(e)
+	return m
+}
+
+type report []string
+
+func (m *report) add(path, format string, args ...any) {
+	*m = append(*m, path+": "+fmt.Sprintf(format, args...))
+}
+
+func (m *report) clusters(e *Environment) {
+	seen := map[string]bool{}
+	for i, c := range e.Spec.Clusters {
+		path := fmt.Sprintf("spec.clusters[%d]", i)
+		if c.Name != "" && seen[c.Name] {
+			m.add(path+".name", "%q stands there twice", c.Name)
+		}
+		seen[c.Name] = true
+		if c.Trust.Flags == nil {
+			m.add(path+".trust", "says nothing; set trust.flags")
+		} else if id := c.Trust.Flags.ClientID; id != "" && e.Client(id) == nil {
+			m.add(path+".trust.flags.clientID", "there is no client %q in spec.dex.clients, they are: %s", id, strings.Join(clientIDs(e), ", "))
+		}
+		m.access(path+".access", c.Access)
+	}
+	if len(e.Spec.Clusters) > 1 {
+		m.add("spec.clusters", "more than one cluster is not supported yet")
+	}
+}
+
+func (m *report) access(path string, a Access) {
+	names := map[string]bool{}
+	for i, b := range a.Bindings {
+		p := fmt.Sprintf("%s.bindings[%d]", path, i)
+		key := b.Namespace + "/" + b.Name
+		if names[key] {
+			m.add(p+".name", "%q stands there twice", b.Name)
+		}
+		names[key] = true
+		if len(b.Users)+len(b.Groups) == 0 {
+			m.add(p, "binds nobody; set users or groups")
+		}
+		if b.Namespace != "" && !slices.Contains(a.Namespaces, b.Namespace) && !builtInNamespace(b.Namespace) {
+			m.add(p+".namespace", "%q is not in %s.namespaces", b.Namespace, path)
+		}
+	}
+}
+
+func builtInNamespace(name string) bool {
+	return name == "default" || strings.HasPrefix(name, "kube-")
+}
+
+func (m *report) dex(e *Environment) {
+	if d, err := time.ParseDuration(e.Spec.Dex.IDTokenLifetime); err != nil || d < time.Minute {
+		m.add("spec.dex.idTokenLifetime", "%q is not a duration of at least 1m, such as 30m or 8h", e.Spec.Dex.IDTokenLifetime)
+	}
+	ids := map[string]bool{}
+	for i, c := range e.Spec.Dex.Clients {
+		path := fmt.Sprintf("spec.dex.clients[%d]", i)
+		if ids[c.ID] {
+			m.add(path+".id", "%q stands there twice", c.ID)
+		}
+		ids[c.ID] = true
+		if c.Public && c.Secret != "" {
+			m.add(path+".secret", "a public client has none")
+		}
+		for j, uri := range c.RedirectURIs {
+			if u, err := url.Parse(uri); err != nil || u.Scheme == "" {
+				m.add(fmt.Sprintf("%s.redirectURIs[%d]", path, j), "%q is not an absolute URI", uri)
+			}
+		}
+		for j, peer := range c.TrustedPeers {
+			if e.Client(peer) == nil {
+				m.add(fmt.Sprintf("%s.trustedPeers[%d]", path, j), "there is no client %q", peer)
+			}
+		}
+	}
+	emails := map[string]bool{}
+	for i, u := range e.Spec.Dex.Users {
+		path := fmt.Sprintf("spec.dex.users[%d]", i)
+		key := strings.ToLower(u.Email) // Dex stores them so
+		if emails[key] {
+			m.add(path+".email", "%q stands there twice", u.Email)
+		}
+		emails[key] = true
+		if len(u.Password) > 72 {
+			m.add(path+".password", "is longer than bcrypt's 72 bytes")
+		}
+	}
+}
+
+func (m *report) expectations(e *Environment) {
+	for i, x := range e.Spec.Expectations {
+		path := fmt.Sprintf("spec.expectations[%d]", i)
+		if e.User(x.User) == nil {
+			m.add(path+".user", "there is no user %q in spec.dex.users%s", x.User, didYouMean(x.User, emails(e)))
+		}
+		if e.Cluster(x.Cluster) == nil {
+			m.add(path+".cluster", "there is no cluster %q", x.Cluster)
+		}
+		for field, actions := range map[string][]string{"can": x.Can, "cannot": x.Cannot} {
+			for j, a := range actions {
+				if _, err := ParseAction(a); err != nil {
+					m.add(fmt.Sprintf("%s.%s[%d]", path, field, j), "%v", err)
+				}
+			}
+		}
+	}
+	sort.Strings(*m)
+}
+
+// Action is one thing a user may or may not do.
+type Action struct {
+	Verb      string
+	Group     string // API group, "" for core
+	Resource  string
+	Name      string
+	Namespace string // "" for everywhere
+}
+
+// String writes the action as a profile does.
+func (a Action) String() string {
+	s := a.Verb + " " + a.Resource
+	if a.Group != "" {
+		s += "." + a.Group
+	}
+	if a.Name != "" {
+		s += "/" + a.Name
+	}
+	if a.Namespace != "" {
+		s += " in " + a.Namespace
+	}
+	return s
+}
+
+// ParseAction reads `VERB RESOURCE[.GROUP][/NAME] [in NAMESPACE]`.
+func ParseAction(text string) (Action, error) {
+	words := strings.Fields(text)
+	if len(words) != 2 && (len(words) != 4 || words[2] != "in") {
+		return Action{}, fmt.Errorf("%q is not VERB RESOURCE[.GROUP][/NAME] [in NAMESPACE], as in \"list pods in demo\"", text)
+	}
+	a := Action{Verb: words[0]}
+	resource, name, _ := strings.Cut(words[1], "/")
+	a.Resource, a.Group, _ = strings.Cut(resource, ".")
+	a.Name = name
+	if len(words) == 4 {
+		a.Namespace = words[3]
+	}
+	return a, nil
+}
+
+func clientIDs(e *Environment) []string {
+	var ids []string
+	for _, c := range e.Spec.Dex.Clients {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+func emails(e *Environment) []string {
+	var list []string
+	for _, u := range e.Spec.Dex.Users {
+		list = append(list, u.Email)
+	}
+	return list
+}

@@ -1,0 +1,132 @@
+// Package certificates runs cert-manager: its chart values, the environment's
+// authority as its issuer, and the certificates that it keeps renewing.
+package certificates
+
+import (
+	"context"
+	"encoding/base64"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/kube"
+)
+
+// Names in the cluster.
+const (
+	Namespace = "cert-manager"
+	Release   = "cert-manager"
+	// Issuer is the ClusterIssuer that signs with the environment's authority.
+	Issuer = "devenv"
+
+	authoritySecret = "devenv-authority"
+)
+
+// Deployments of the release, all of which must run before a Certificate is
+// accepted and issued.
+var Deployments = []string{"cert-manager", "cert-manager-webhook", "cert-manager-cainjector"}
+
+// Values are the values of cert-manager's chart. Its start-up check is left
+// out: Ensure asks the webhook itself.
+func Values(images map[string]profiles.ImagePin) map[string]any {
+	image := func(part string) map[string]any {
+		return map[string]any{"repository": images[part].Repository, "tag": images[part].Tag}
+	}
+	return map[string]any{
+		"crds":            map[string]any{"enabled": true},
+		"startupapicheck": map[string]any{"enabled": false},
+		"image":           image(""),
+		"webhook":         map[string]any{"image": image("webhook")},
+		"cainjector":      map[string]any{"image": image("cainjector")},
+		// one replica of each: nobody to agree with on a leader
+		"global": map[string]any{"leaderElection": map[string]any{"namespace": Namespace}},
+	}
+}
+
+// Certificate is one that cert-manager issues and renews.
+type Certificate struct {
+	Namespace, Name string
+	// Secret to keep it in.
+	Secret   string
+	DNSNames []string
+}
+
+func (c Certificate) object() kube.Object {
+	return kube.Object{
+		"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+		"metadata": kube.Object{"name": c.Name, "namespace": c.Namespace, "labels": kube.ManagedLabels()},
+		"spec": kube.Object{
+			"secretName": c.Secret,
+			"commonName": c.DNSNames[0],
+			"dnsNames":   anyOf(c.DNSNames),
+			"usages":     []any{"digital signature", "server auth"},
+			"privateKey": kube.Object{"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+			"issuerRef":  kube.Object{"name": Issuer, "kind": "ClusterIssuer", "group": "cert-manager.io"},
+		},
+	}
+}
+
+// PreparedSecret is the Secret of a certificate that was signed before
+// cert-manager runs. The annotations are those by which cert-manager knows its
+// own work, so that it adopts the certificate instead of issuing another
+// (cert-manager, internal/controller/certificates/policies).
+func (c Certificate) PreparedSecret(certPEM, keyPEM, caPEM []byte) kube.Object {
+	return kube.Object{
+		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+		"metadata": kube.Object{
+			"name": c.Secret, "namespace": c.Namespace, "labels": kube.ManagedLabels(),
+			"annotations": kube.Object{
+				"cert-manager.io/certificate-name": c.Name,
+				"cert-manager.io/issuer-name":      Issuer,
+				"cert-manager.io/issuer-kind":      "ClusterIssuer",
+				"cert-manager.io/issuer-group":     "cert-manager.io",
+			},
+		},
+		"data": kube.Object{"tls.crt": encode(certPEM), "tls.key": encode(keyPEM), "ca.crt": encode(caPEM)},
+	}
+}
+
+// EnsureIssuer makes cert-manager sign with an authority and keep certificates
+// renewed. cert-manager's webhook refuses objects for some seconds after its
+// pods are ready, until its own certificate has been injected: Ensure asks
+// until it accepts them.
+func EnsureIssuer(ctx context.Context, client *kube.Client, caPEM, keyPEM []byte, list ...Certificate) (changed bool, err error) {
+	authority := kube.Object{
+		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+		"metadata": kube.Object{"name": authoritySecret, "namespace": Namespace, "labels": kube.ManagedLabels()},
+		"data":     kube.Object{"tls.crt": encode(caPEM), "tls.key": encode(keyPEM)},
+	}
+	if changed, err = client.Apply(ctx, authority); err != nil {
+		return changed, err
+	}
+	objects := []kube.Object{{
+		"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer",
+		"metadata": kube.Object{"name": Issuer, "labels": kube.ManagedLabels()},
+		"spec":     kube.Object{"ca": kube.Object{"secretName": authoritySecret}},
+	}}
+	for _, c := range list {
+		objects = append(objects, c.object())
+	}
+	err = kube.Poll(ctx, "cert-manager's webhook to accept a ClusterIssuer", func(ctx context.Context) error {
+		did, err := client.Apply(ctx, objects...)
+		changed = changed || did
+		return err
+	})
+	if err != nil {
+		return changed, err
+	}
+	for _, c := range list {
+		if err := waitReady(ctx, client, c); err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+func encode(text []byte) string { return base64.StdEncoding.EncodeToString(text) }
+
+func anyOf(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
+}

@@ -1,0 +1,135 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/util/version"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+)
+
+// filesMount is where a node and its API server see Spec.Files.
+const filesMount = "/etc/devenv"
+
+// Spec is a cluster as devenv wants it.
+type Spec struct {
+	// Name of the kind cluster.
+	Name string
+	// Image of the nodes.
+	Image string
+	// KubernetesVersion as in v1.37.0.
+	KubernetesVersion string
+	// APIPort is the API server's port on the host's loopback.
+	APIPort int
+	// Ports are bound on the host's loopback and on the node alike.
+	Ports []int
+	// Files is a host folder that the node and the API server see as
+	// /etc/devenv; it must exist before the cluster does.
+	Files string
+	// APIServerArgs are flags of kube-apiserver, without dashes.
+	APIServerArgs map[string]string
+	// HostAliases give the API server names for 127.0.0.1: in its static pod's
+	// spec, because an edit of the node's /etc/hosts is gone after a restart.
+	HostAliases []string
+	// Kubeconfig is where the administrator's kubeconfig goes.
+	Kubeconfig string
+}
+
+// KubernetesPath is where a file of Spec.Files is seen by the API server.
+func KubernetesPath(name string) string { return filesMount + "/" + name }
+
+// Supported says whether the API server's flags are understood by every part:
+// kind takes Kubernetes from 1.23 on, devenv's patches need 1.25.
+func Supported(kubernetesVersion string) error {
+	v, err := version.ParseSemantic(kubernetesVersion)
+	if err != nil {
+		return err
+	}
+	if v.LessThan(version.MustParseSemantic("v1.25.0")) {
+		return fmt.Errorf("Kubernetes %s is too old, 1.25 is the first that works", kubernetesVersion)
+	}
+	return nil
+}
+
+// config is the cluster in kind's terms.
+//
+// kubeadm has two generations of configuration, in which extraArgs is a map or
+// a list. A patch without apiVersion and with a map suits both: kind converts
+// it. One with the wrong apiVersion would be dropped without an error.
+func (s *Spec) config() (*v1alpha4.Cluster, error) {
+	leaderless := map[string]string{"leader-elect": "false"} // one control plane: nobody to wait for after a restart
+	patches := []any{
+		map[string]any{
+			"kind": "ClusterConfiguration",
+			"apiServer": map[string]any{
+				"extraArgs": s.APIServerArgs,
+				"extraVolumes": []any{map[string]any{
+					"name": "devenv", "hostPath": filesMount, "mountPath": filesMount, "readOnly": true, "pathType": "Directory",
+				}},
+			},
+			"controllerManager": map[string]any{"extraArgs": leaderless},
+			"scheduler":         map[string]any{"extraArgs": leaderless},
+		},
+		map[string]any{
+			"kind":    "InitConfiguration",
+			"patches": map[string]any{"directory": filesMount + "/patches"},
+		},
+	}
+	v, err := version.ParseSemantic(s.KubernetesVersion)
+	if err != nil {
+		return nil, fmt.Errorf("the Kubernetes version %q: %w", s.KubernetesVersion, err)
+	}
+	if v.AtLeast(version.MustParseSemantic("v1.35.0")) {
+		// Pods that start before what they need does are tried again within a
+		// second, not after 10, 20 and 40.
+		patches = append(patches, map[string]any{
+			"apiVersion":       "kubelet.config.k8s.io/v1beta1",
+			"kind":             "KubeletConfiguration",
+			"crashLoopBackOff": map[string]any{"maxContainerRestartPeriod": "1s"},
+		})
+	}
+	cluster := &v1alpha4.Cluster{
+		TypeMeta:   v1alpha4.TypeMeta{APIVersion: "kind.x-k8s.io/v1alpha4", Kind: "Cluster"},
+		Name:       s.Name,
+		Networking: v1alpha4.Networking{APIServerAddress: "127.0.0.1", APIServerPort: int32(s.APIPort)},
+		Nodes: []v1alpha4.Node{{
+			Role:        v1alpha4.ControlPlaneRole,
+			Image:       s.Image,
+			ExtraMounts: []v1alpha4.Mount{{HostPath: s.Files, ContainerPath: filesMount, Readonly: true}},
+		}},
+	}
+	for _, port := range s.Ports {
+		cluster.Nodes[0].ExtraPortMappings = append(cluster.Nodes[0].ExtraPortMappings, v1alpha4.PortMapping{
+			ContainerPort: int32(port), HostPort: int32(port), ListenAddress: "127.0.0.1", Protocol: v1alpha4.PortMappingProtocolTCP,
+		})
+	}
+	for _, p := range patches {
+		text, err := yaml.Marshal(p)
+		if err != nil {
+			return nil, err
+		}
+		cluster.KubeadmConfigPatches = append(cluster.KubeadmConfigPatches, string(text))
+	}
+	return cluster, nil
+}
+
+// writeFiles writes what kubeadm reads from Spec.Files.
+func (s *Spec) writeFiles() error {
+	patch := map[string]any{"spec": map[string]any{
+		"hostAliases": []any{map[string]any{"ip": "127.0.0.1", "hostnames": s.HostAliases}},
+	}}
+	text, err := yaml.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(s.Files, "patches")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("could not write the node's files: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kube-apiserver0+strategic.yaml"), text, 0o600); err != nil {
+		return fmt.Errorf("could not write the node's files: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Engine is a container engine, used through its command.
+type Engine struct {
+	// Command is docker, podman or nerdctl.
+	Command string
+}
+
+// engines in the order in which they are tried.
+var engines = []string{"docker", "podman", "nerdctl"}
+
+// ErrNoEngine says that no container engine's command is on PATH.
+var ErrNoEngine = errors.New("no container engine: none of docker, podman and nerdctl is on PATH")
+
+// SilentEngineError says that an engine is installed and does not answer.
+type SilentEngineError struct {
+	Command string
+	Err     error
+}
+
+func (e *SilentEngineError) Error() string {
+	return fmt.Sprintf("the container engine does not answer: %v", e.Err)
+}
+
+// Unwrap returns what its command said.
+func (e *SilentEngineError) Unwrap() error { return e.Err }
+
+// FindEngine returns the first engine that answers. With a command it tries
+// that one alone. It gives ErrNoEngine or a *SilentEngineError.
+func FindEngine(ctx context.Context, command string) (*Engine, error) {
+	candidates := engines
+	if command != "" {
+		candidates = []string{command}
+	}
+	var silent error
+	for _, c := range candidates {
+		if _, err := exec.LookPath(c); err != nil {
+			continue
+		}
+		e := &Engine{Command: c}
+		_, err := e.output(ctx, "info", "--format", "{{json .}}")
+		if err == nil {
+			return e, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if silent == nil {
+			silent = &SilentEngineError{Command: c, Err: err}
+		}
+	}
+	if silent != nil {
+		return nil, silent
+	}
+	if command != "" {
+		return nil, fmt.Errorf("the container engine %q is not on PATH: %w", command, ErrNoEngine)
+	}
+	return nil, ErrNoEngine
+}
+
+// run calls the engine; an error holds the last lines of what it said.
+func (e *Engine) run(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
+	c := exec.CommandContext(ctx, e.Command, args...)
+	var said bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = in, out, &said
+	if err := c.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%s %s: %w: %s", e.Command, args[0], err, lastLines(said.String(), 5))
+	}
+	return nil
+}
+
+func (e *Engine) output(ctx context.Context, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := e.run(ctx, nil, &out, args...)
+	return strings.TrimSpace(out.String()), err
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// container is one node of a kind cluster.
+type container struct {
+	Name    string
+	Running bool
+	Files   string // the host folder mounted at filesMount; "" if none is
+}
+
+// kindClusterLabel is on every container of a kind cluster (kind,
+// pkg/cluster/internal/providers/docker/constants.go).
+const kindClusterLabel = "io.x-k8s.kind.cluster"
+
+// containers lists the nodes of a kind cluster, running or not; of all kind
+// clusters when cluster is empty. devenv's own are told by the folder it mounts
+// into them, which stays with a container through every state.
+func (e *Engine) containers(ctx context.Context, cluster string) ([]container, error) {
+	filter := "label=" + kindClusterLabel
+	if cluster != "" {
+		filter += "=" + cluster
+	}
+	ids, err := e.output(ctx, "ps", "-a", "-q", "--no-trunc", "--filter", filter)
+	if err != nil || ids == "" {
+		return nil, err
+	}
+	text, err := e.output(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(ids)...)...)
+	if err != nil {
+		return nil, err
+	}
+	var inspected []struct {
+		Name   string
+		State  struct{ Running bool }
+		Mounts []struct{ Source, Destination string }
+	}
+	if err := json.Unmarshal([]byte(text), &inspected); err != nil {
+		return nil, fmt.Errorf("could not read what %s inspect said: %w", e.Command, err)
+	}
+	var list []container
+	for _, i := range inspected {
+		c := container{Name: strings.TrimPrefix(i.Name, "/"), Running: i.State.Running}
+		for _, m := range i.Mounts {
+			if m.Destination == filesMount {
+				c.Files = m.Source
+			}
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// HasImage says whether the engine holds an image.
+func (e *Engine) HasImage(ctx context.Context, ref string) bool {
+	_, err := e.output(ctx, "image", "inspect", ref)
+	return err == nil
+}
+
+// holds says whether the engine has the image under its tag with that digest;
+// an empty digest accepts any.
+func (e *Engine) holds(ctx context.Context, ref, digest string) bool {
+	text, err := e.output(ctx, "image", "inspect", "--format", "{{json .RepoDigests}}", ref)
+	if err != nil {
+		return false
+	}
+	var digests []string
+	if err := json.Unmarshal([]byte(text), &digests); err != nil {
+		return false
+	}
+	return digest == "" || slices.ContainsFunc(digests, func(d string) bool { return strings.HasSuffix(d, "@"+digest) })
+}
+
+// EnsureImage makes the engine hold an image: from an archive, or by pulling.
+func (e *Engine) EnsureImage(ctx context.Context, ref, archive string) (changed bool, err error) {
+	if e.HasImage(ctx, ref) {
+		return false, nil
+	}
+	if archive != "" {
+		_, err = e.output(ctx, "load", "-i", archive)
+		if err == nil && !e.HasImage(ctx, ref) {
+			err = fmt.Errorf("%s does not hold it", filepath.Base(archive))
+		}
+	} else {
+		_, err = e.output(ctx, "pull", "-q", ref)
+	}
+	if err != nil {
+		return false, fmt.Errorf("could not get the image %s: %w", ref, err)
+	}
+	return true, nil
+}
+
+// UnprivilegedError says that the engine starts no privileged containers, which
+// the nodes of a cluster are.
+type UnprivilegedError struct{ Err error }
+
+func (e *UnprivilegedError) Error() string {
+	return fmt.Sprintf("the container engine cannot start a privileged container: %v", e.Err)
+}
+
+// Unwrap returns what the engine said.
+func (e *UnprivilegedError) Unwrap() error { return e.Err }
+
+// tryPrivileged starts and removes a privileged container of the node image.
+func (e *Engine) tryPrivileged(ctx context.Context, image string) error {
+	if _, err := e.output(ctx, "run", "--rm", "--privileged", "--network=none", "--entrypoint=/bin/true", image); err != nil {
+		return &UnprivilegedError{Err: err}
+	}
+	return nil
+}
+
+// DeleteUnder removes the containers, and their volumes, into which devenv
+// mounted a folder below dir: all that belongs to one environment, however
+// much of it is left.
+func (e *Engine) DeleteUnder(ctx context.Context, dir string) (names []string, err error) {
+	all, err := e.containers(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if !strings.HasPrefix(c.Files, dir+string(filepath.Separator)) {
+			continue
+		}
+		if _, err := e.output(ctx, "rm", "-f", "-v", c.Name); err != nil {
+			return names, fmt.Errorf("could not remove the node %s: %w", c.Name, err)
+		}
+		names = append(names, c.Name)
+	}
+	return names, nil
+}

@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
+)
+
+// Image is one that pods will run.
+type Image struct {
+	// Ref is what the pods name, repository:tag.
+	Ref string
+	// Digest that it must have when it comes from a registry.
+	Digest string
+	// Archive holds it, as `docker save` writes it; empty for the engine's own
+	// or the registry's.
+	Archive string
+}
+
+// LoadImages puts images into the node: from their archive, from the engine if
+// it has the very image, or by having the node pull it by digest. Those that
+// are there already are left alone.
+func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool, err error) {
+	have, err := c.engine.output(ctx, "exec", c.Node(), "ctr", "--namespace=k8s.io", "images", "ls", "-q")
+	if err != nil {
+		return false, fmt.Errorf("could not list the images in the node %s: %w", c.Node(), err)
+	}
+	present := map[string]bool{}
+	for _, ref := range strings.Fields(have) {
+		present[ref] = true
+	}
+	archives := map[string]bool{}
+	var loads []func() error
+	for _, image := range images {
+		switch {
+		case present[image.Ref]:
+		case image.Archive != "":
+			if !archives[image.Archive] {
+				archives[image.Archive] = true
+				loads = append(loads, func() error { return c.loadArchive(image) })
+			}
+		case c.engine.holds(ctx, image.Ref, image.Digest):
+			loads = append(loads, func() error { return c.loadFromEngine(ctx, image) })
+		default:
+			loads = append(loads, func() error { return c.pull(ctx, image) })
+		}
+	}
+	errs := make([]error, len(loads))
+	var group sync.WaitGroup
+	for i, load := range loads {
+		group.Go(func() { errs[i] = load() })
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			return false, err
+		}
+	}
+	return len(loads) > 0, nil
+}
+
+func (c *Cluster) loadArchive(image Image) error {
+	f, err := os.Open(image.Archive)
+	if err != nil {
+		return fmt.Errorf("could not load the image %s: %w", image.Ref, err)
+	}
+	defer f.Close()
+	return c.load(image.Ref+" from "+filepath.Base(image.Archive), f)
+}
+
+func (c *Cluster) load(what string, archive io.Reader) error {
+	node, err := c.node()
+	if err != nil {
+		return err
+	}
+	if err := nodeutils.LoadImageArchive(node, archive); err != nil {
+		return fmt.Errorf("could not load the image %s: %w", what, err)
+	}
+	return nil
+}
+
+func (c *Cluster) loadFromEngine(ctx context.Context, image Image) error {
+	reader, writer := io.Pipe()
+	go func() { writer.CloseWithError(c.engine.run(ctx, nil, writer, "save", image.Ref)) }()
+	err := c.load(image.Ref+" from "+c.engine.Command, reader)
+	reader.Close()
+	return err
+}
+
+// pull fetches by digest and tags the result, so that pods may name the tag
+// and nobody can have moved it.
+func (c *Cluster) pull(ctx context.Context, image Image) error {
+	ref := image.Ref
+	if image.Digest != "" {
+		repository, _, _ := cutTag(image.Ref)
+		ref = repository + "@" + image.Digest
+	}
+	ctr := []string{"exec", c.Node(), "ctr", "--namespace=k8s.io", "images"}
+	if _, err := c.engine.output(ctx, append(ctr, "pull", ref)...); err != nil {
+		return fmt.Errorf("could not pull the image %s: %w", ref, err)
+	}
+	if ref != image.Ref {
+		if _, err := c.engine.output(ctx, append(ctr, "tag", "--force", ref, image.Ref)...); err != nil {
+			return fmt.Errorf("could not tag the image %s: %w", image.Ref, err)
+		}
+	}
+	return nil
+}
+
+// cutTag splits repository:tag; a registry's port is not a tag.
+func cutTag(ref string) (repository, tag string, found bool) {
+	i := strings.LastIndex(ref, ":")
+	if i < 0 || strings.Contains(ref[i:], "/") {
+		return ref, "", false
+	}
+	return ref[:i], ref[i+1:], true
+}

@@ -1,0 +1,78 @@
+package provision
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
+)
+
+// early is how long before its end a token is given out no more, so that it
+// does not expire on the way.
+const early = 20 * time.Second
+
+// ExecCredential logs a user in as Token does and returns the answer that
+// kubectl wants from a credential plug-in, for the given API version
+// (client.authentication.k8s.io/v1 or v1beta1, which have the same fields). The
+// token is kept in the state folder and used until shortly before it expires.
+func (e *Environment) ExecCredential(ctx context.Context, apiVersion string, r TokenRequest) (*clientauth.ExecCredential, error) {
+	token, expires, err := e.cachedToken(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &clientauth.ExecCredential{
+		TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "ExecCredential"},
+		Status:   &clientauth.ExecCredentialStatus{Token: token, ExpirationTimestamp: &metav1.Time{Time: expires}},
+	}, nil
+}
+
+func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token string, expires time.Time, err error) {
+	user, err := e.user(r.User)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	// the password is part of the key, so that a changed one is tried
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s", user.Email, r.Client, user.Password, r.Password))
+	file := hex.EncodeToString(sum[:8])
+	if kept, err := e.dir.Read("tokens", file); err == nil {
+		if expires, err := expiry(string(kept)); err == nil && time.Now().Before(expires) {
+			return string(kept), expires, nil
+		}
+	}
+	if token, err = e.Token(ctx, r); err != nil {
+		return "", time.Time{}, err
+	}
+	if expires, err = expiry(token); err != nil {
+		return "", time.Time{}, err
+	}
+	_, err = e.dir.Write([]byte(token), "tokens", file)
+	return token, expires, err
+}
+
+// expiry is when a token should be given out no more.
+func expiry(token string) (time.Time, error) {
+	claims, err := Claims(token)
+	if err != nil {
+		return time.Time{}, err
+	}
+	exp, ok := claims["exp"].(float64)
+	if !ok {
+		return time.Time{}, fmt.Errorf("the token has no claim exp")
+	}
+	return time.Unix(int64(exp), 0).Add(-early), nil
+}
+
+// ExecAPIVersion reads from KUBERNETES_EXEC_INFO which API version kubectl
+// wants the answer in; "" where the text is none of kubectl's.
+func ExecAPIVersion(execInfo string) string {
+	var info metav1.TypeMeta
+	if err := json.Unmarshal([]byte(execInfo), &info); err != nil || info.Kind != "ExecCredential" {
+		return ""
+	}
+	return info.APIVersion
+}

@@ -1,0 +1,134 @@
+// Package identity runs Dex: its chart values, its clients and users over
+// gRPC, and its tokens. It is the only one that knows Dex.
+package identity
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/kube"
+)
+
+// Names in the cluster.
+const (
+	Namespace = "dex"
+	// Release is the name of the Helm release, and so of Dex's Deployment.
+	Release = "dex"
+	// ServingSecret holds Dex's https certificate; cert-manager renews it.
+	ServingSecret = "dex-serving"
+	// GRPCSecret holds Dex's gRPC certificate and the authority of its clients.
+	GRPCSecret = "dex-grpc"
+	// GRPCServerName is the name in Dex's gRPC certificate.
+	GRPCServerName = "grpc.dex"
+
+	issuerService = "dex-issuer"
+	httpsPort     = 5554
+	grpcPort      = 5557
+	servingMount  = "/etc/dex-serving"
+	grpcMount     = "/etc/dex-grpc"
+	podSelector   = "app.kubernetes.io/name=dex,app.kubernetes.io/instance=" + Release
+)
+
+// ServiceHost is the issuer's Service in cluster DNS.
+const ServiceHost = issuerService + "." + Namespace + ".svc.cluster.local"
+
+// certificateAnnotation on Dex's pods holds the fingerprint of the certificate
+// they were started with.
+const certificateAnnotation = "devenv.dev/serving-certificate"
+
+// Settings are what Dex's configuration is made from.
+type Settings struct {
+	Issuer string // URL
+	Port   int    // of the issuer, everywhere
+	Dex    profiles.Dex
+	Image  profiles.ImagePin
+	// Certificate is the fingerprint of the serving certificate in place.
+	Certificate string
+}
+
+// Values are the values of Dex's chart.
+//
+// The chart's Service stays a ClusterIP: as a NodePort it would open gRPC and
+// plain http on the node too. The issuer has a Service of its own.
+func Values(s Settings) (map[string]any, error) {
+	lifetime, err := time.ParseDuration(s.Dex.IDTokenLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("the lifetime of id tokens: %w", err)
+	}
+	secretVolume := func(name string) map[string]any {
+		return map[string]any{"name": name, "secret": map[string]any{"secretName": name}}
+	}
+	mount := func(name, path string) map[string]any {
+		return map[string]any{"name": name, "mountPath": path, "readOnly": true}
+	}
+	return map[string]any{
+		"image":          map[string]any{"repository": s.Image.Repository, "tag": s.Image.Tag},
+		"https":          map[string]any{"enabled": true},
+		"grpc":           map[string]any{"enabled": true},
+		"podAnnotations": map[string]any{certificateAnnotation: s.Certificate},
+		// the old pod keeps serving until the new one does
+		"strategy": map[string]any{"type": "RollingUpdate", "rollingUpdate": map[string]any{"maxUnavailable": 0, "maxSurge": 1}},
+		"volumes":  []any{secretVolume(ServingSecret), secretVolume(GRPCSecret)},
+		"volumeMounts": []any{
+			mount(ServingSecret, servingMount),
+			mount(GRPCSecret, grpcMount),
+		},
+		"config": map[string]any{
+			"issuer":  s.Issuer,
+			"storage": map[string]any{"type": "kubernetes", "config": map[string]any{"inCluster": true}},
+			"web":     map[string]any{"tlsCert": servingMount + "/tls.crt", "tlsKey": servingMount + "/tls.key"},
+			"grpc": map[string]any{
+				"tlsCert": grpcMount + "/tls.crt", "tlsKey": grpcMount + "/tls.key", "tlsClientCA": grpcMount + "/client-ca.crt",
+			},
+			"oauth2":           map[string]any{"skipApprovalScreen": true, "passwordConnector": "local"},
+			"expiry":           map[string]any{"idTokens": lifetime.String()},
+			"enablePasswordDB": true,
+		},
+	}, nil
+}
+
+// IssuerService makes the issuer's port the same on the node (and so on the
+// host) and in the cluster.
+func IssuerService(port int) kube.Object {
+	return kube.Object{
+		"apiVersion": "v1", "kind": "Service",
+		"metadata": kube.Object{"name": issuerService, "namespace": Namespace, "labels": kube.ManagedLabels()},
+		"spec": kube.Object{
+			"type":     "NodePort",
+			"selector": kube.Object{"app.kubernetes.io/name": "dex", "app.kubernetes.io/instance": Release},
+			"ports":    []any{kube.Object{"name": "https", "port": port, "nodePort": port, "targetPort": httpsPort}},
+		},
+	}
+}
+
+// crds are Dex's kinds by plural name, as in its scripts/manifests/crds.
+var crds = [][2]string{
+	{"authcodes", "AuthCode"}, {"authrequests", "AuthRequest"}, {"connectors", "Connector"},
+	{"devicerequests", "DeviceRequest"}, {"devicetokens", "DeviceToken"}, {"oauth2clients", "OAuth2Client"},
+	{"offlinesessionses", "OfflineSessions"}, {"passwords", "Password"}, {"refreshtokens", "RefreshToken"},
+	{"signingkeies", "SigningKey"},
+}
+
+// CRDs are the kinds Dex keeps its state in. Dex would create them itself and
+// then crash once, because the API server is not ready to store them at once.
+func CRDs() []kube.Object {
+	var list []kube.Object
+	for _, c := range crds {
+		plural, kind := c[0], c[1]
+		list = append(list, kube.Object{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+			"metadata": kube.Object{"name": plural + ".dex.coreos.com", "labels": kube.ManagedLabels()},
+			"spec": kube.Object{
+				"group": "dex.coreos.com",
+				"names": kube.Object{"kind": kind, "listKind": kind + "List", "plural": plural},
+				"scope": "Namespaced",
+				"versions": []any{kube.Object{
+					"name": "v1", "served": true, "storage": true,
+					"schema": kube.Object{"openAPIV3Schema": kube.Object{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+				}},
+			},
+		})
+	}
+	return list
+}

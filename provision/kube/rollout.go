@@ -1,0 +1,117 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// pollInterval is short: an answer costs a millisecond.
+const pollInterval = 200 * time.Millisecond
+
+// Poll asks until there is no error or the context ends; then its error says
+// what was waited for and gives the last reason.
+func Poll(ctx context.Context, what string, ask func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		last = ask(ctx)
+		return last == nil, nil
+	})
+	if err == nil {
+		return nil
+	}
+	if last == nil || strings.Contains(last.Error(), context.Cause(ctx).Error()) {
+		return fmt.Errorf("%w while waiting for %s", context.Cause(ctx), what)
+	}
+	return fmt.Errorf("%w while waiting for %s: %w", context.Cause(ctx), what, last)
+}
+
+// WaitAvailable waits until a Deployment runs as specified. When the context
+// ends first, the error tells what its pods say.
+func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) error {
+	var deployment *appsv1.Deployment
+	err := Poll(ctx, fmt.Sprintf("Deployment %s/%s", namespace, name), func(ctx context.Context) (err error) {
+		deployment, err = c.Core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return rolledOut(deployment)
+	})
+	if err == nil || deployment == nil || deployment.Spec.Selector == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return fmt.Errorf("%w%s", err, c.explainPods(ctx, namespace, metav1.FormatLabelSelector(deployment.Spec.Selector)))
+}
+
+func rolledOut(d *appsv1.Deployment) error {
+	want := int32(1)
+	if d.Spec.Replicas != nil {
+		want = *d.Spec.Replicas
+	}
+	s := d.Status
+	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > s.UpdatedReplicas {
+		return fmt.Errorf("%d of %d pods are available", min(s.AvailableReplicas, s.UpdatedReplicas), want)
+	}
+	return nil
+}
+
+// explainPods tells what keeps pods from running: their containers' states,
+// the last lines of those that crashed, and their events.
+func (c *Client) explainPods(ctx context.Context, namespace, selector string) string {
+	pods, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil || len(pods.Items) == 0 {
+		return "\n  it has no pods"
+	}
+	var b strings.Builder
+	for _, pod := range pods.Items {
+		fmt.Fprintf(&b, "\n  pod %s is %s", pod.Name, pod.Status.Phase)
+		for _, s := range pod.Status.ContainerStatuses {
+			switch {
+			case s.State.Waiting != nil:
+				fmt.Fprintf(&b, "\n    container %s waits: %s %s", s.Name, s.State.Waiting.Reason, s.State.Waiting.Message)
+			case s.State.Terminated != nil:
+				fmt.Fprintf(&b, "\n    container %s ended: %s, exit code %d", s.Name, s.State.Terminated.Reason, s.State.Terminated.ExitCode)
+			case !s.Ready:
+				fmt.Fprintf(&b, "\n    container %s runs and is not ready", s.Name)
+			}
+			if s.RestartCount > 0 {
+				b.WriteString(c.lastLog(ctx, namespace, pod.Name, s.Name))
+			}
+		}
+		b.WriteString(c.lastEvents(ctx, namespace, pod.Name))
+	}
+	return b.String()
+}
+
+func (c *Client) lastLog(ctx context.Context, namespace, pod, container string) string {
+	lines := int64(5)
+	log, err := c.Core.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Previous: true, TailLines: &lines}).DoRaw(ctx)
+	if err != nil {
+		return ""
+	}
+	return "\n      " + strings.ReplaceAll(strings.TrimSpace(string(log)), "\n", "\n      ")
+}
+
+func (c *Client) lastEvents(ctx context.Context, namespace, pod string) string {
+	events, err := c.Core.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod + ",type=Warning"})
+	if err != nil {
+		return ""
+	}
+	sort.Slice(events.Items, func(i, j int) bool {
+		return events.Items[i].LastTimestamp.Before(&events.Items[j].LastTimestamp)
+	})
+	text := ""
+	for _, e := range events.Items[max(0, len(events.Items)-3):] {
+		text += fmt.Sprintf("\n    event: %s: %s", e.Reason, strings.TrimSpace(e.Message))
+	}
+	return text
+}

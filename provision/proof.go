@@ -1,0 +1,254 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/check"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/identity"
+)
+
+func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error) {
+	report, err := e.Check(ctx)
+	if err != nil {
+		return false, err
+	}
+	return false, report.Error()
+}
+
+// Check proves the environment. A proof that fails is in the report; the error
+// is for what kept the check itself from being made.
+func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
+	if err := e.findEngine(ctx); err != nil {
+		return nil, err
+	}
+	report := &check.Report{}
+	for _, c := range e.record.Profile.Spec.Clusters {
+		results, err := e.checkOne(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		report.Results = append(report.Results, results...)
+	}
+	return report, nil
+}
+
+func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check.Result, error) {
+	target, err := e.checkCluster(c)
+	if err != nil {
+		return nil, err
+	}
+	logins := map[string]check.Login{}
+	for _, u := range e.record.Profile.Spec.Dex.Users {
+		login, err := e.login(ctx, c, u)
+		if err != nil {
+			return nil, fmt.Errorf("could not log %s in: %w", u.Email, err)
+		}
+		logins[u.Email] = login
+	}
+	refusals, err := e.refusals(ctx, c, logins)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := e.admin(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := e.dir.Read("ca.crt")
+	if err != nil {
+		return nil, err
+	}
+
+	var identities, rights, kubectl []func() []check.Result
+	for _, u := range e.record.Profile.Spec.Dex.Users {
+		if *u.EmailVerified || c.Trust.Flags.UsernameClaim != "email" {
+			identities = append(identities, func() []check.Result { return []check.Result{target.Identity(ctx, logins[u.Email])} })
+		}
+	}
+	for _, x := range e.record.Profile.Spec.Expectations {
+		if x.Cluster != c.Name {
+			continue
+		}
+		rights = append(rights, func() []check.Result { return target.Access(ctx, logins[x.User], x) })
+		kubectl = append(kubectl, func() []check.Result { return target.KubectlAccess(ctx, logins[x.User], x) })
+	}
+	first := e.record.Profile.Spec.Dex.Users[0]
+	kubectl = append(kubectl, func() []check.Result { return []check.Result{target.KubectlIdentity(ctx, logins[first.Email])} })
+	pod := func() []check.Result {
+		return []check.Result{check.IssuerFromPod(ctx, admin, identity.Namespace, e.pins.Charts["dex"].Images[""].Ref(), e.Issuer(), string(ca))}
+	}
+	results := check.Concurrently([]func() []check.Result{
+		func() []check.Result { return check.Concurrently(append(identities, rights...)) },
+		func() []check.Result { return check.Concurrently(kubectl) },
+		func() []check.Result { return target.Refusals(ctx, refusals) },
+		pod,
+	})
+	return results, ctx.Err()
+}
+
+// checkCluster is a cluster as the check sees it.
+func (e *Environment) checkCluster(c profiles.Cluster) (*check.Cluster, error) {
+	admin, err := e.admin(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &check.Cluster{
+		Name:   c.Name,
+		Server: rest.AnonymousClientConfig(admin.Config),
+		Log:    e.cluster(c).APIServerLog,
+		Kubectl: func(ctx context.Context, token string, args ...string) (string, error) {
+			return e.kubectl(ctx, c, token, args...)
+		},
+	}, nil
+}
+
+// kubectl runs the real kubectl with a kubeconfig that holds a token: the
+// host's, or where there is none the node's own.
+func (e *Environment) kubectl(ctx context.Context, c profiles.Cluster, token string, args ...string) (string, error) {
+	config, err := e.tokenKubeconfig(c, "user", token)
+	if err != nil {
+		return "", err
+	}
+	text, err := clientcmd.Write(*config)
+	if err != nil {
+		return "", err
+	}
+	if _, err := exec.LookPath("kubectl"); err != nil {
+		var out bytes.Buffer
+		command := append([]string{"kubectl", "--kubeconfig=/dev/stdin", "--server=https://127.0.0.1:6443"}, args...)
+		err := e.cluster(c).Exec(ctx, bytes.NewReader(text), &out, command...)
+		return out.String(), err
+	}
+	file, err := os.CreateTemp(string(e.dir), ".kubeconfig-*") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, "kubectl", append([]string{"--kubeconfig=" + file.Name()}, args...)...)
+	var out, said bytes.Buffer
+	command.Stdout, command.Stderr = &out, &said
+	command.Env = append(os.Environ(), "KUBECACHEDIR="+e.dir.Path("kubectl-cache"))
+	if err := command.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+	}
+	return out.String(), nil
+}
+
+// login logs a user in with the client whose tokens a cluster takes.
+func (e *Environment) login(ctx context.Context, c profiles.Cluster, u profiles.User) (check.Login, error) {
+	token, err := e.Token(ctx, TokenRequest{User: u.Email, Client: c.Trust.Flags.ClientID})
+	if err != nil {
+		return check.Login{}, err
+	}
+	claims, err := identity.Claims(token)
+	if err != nil {
+		return check.Login{}, err
+	}
+	return e.expectedLogin(c.Trust.Flags, u, claims, token)
+}
+
+// expectedLogin is whom the API server must take a user for, by its flags.
+func (e *Environment) expectedLogin(f *profiles.OIDCFlags, u profiles.User, claims map[string]any, token string) (check.Login, error) {
+	login := check.Login{Email: u.Email, Token: token}
+	claim := f.UsernameClaim
+	if claim == "" {
+		claim = "sub"
+	}
+	name, ok := claims[claim].(string)
+	if !ok {
+		return login, fmt.Errorf("the token of %s has no claim %q", u.Email, claim)
+	}
+	switch {
+	case f.UsernamePrefix == "-":
+	case f.UsernamePrefix != "":
+		name = f.UsernamePrefix + name
+	case claim != "email":
+		name = e.Issuer() + "#" + name
+	}
+	login.Username = name
+	if f.GroupsClaim == "groups" {
+		for _, g := range u.Groups {
+			login.Groups = append(login.Groups, f.GroupsPrefix+g)
+		}
+	}
+	return login, nil
+}
+
+// refusals are tokens of the first user that are wrong in exactly one way, and
+// signed by Dex's own key unless that is the way.
+func (e *Environment) refusals(ctx context.Context, c profiles.Cluster, logins map[string]check.Login) ([]check.Refusal, error) {
+	admin, err := e.admin(e.record.Profile.Spec.Clusters[0].Name)
+	if err != nil {
+		return nil, err
+	}
+	dex, err := identity.ReadSigner(ctx, admin)
+	if err != nil {
+		return nil, err
+	}
+	nobody, err := identity.NewSigner()
+	if err != nil {
+		return nil, err
+	}
+	good := logins[e.record.Profile.Spec.Dex.Users[0].Email].Token
+	claims, err := identity.Claims(good)
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	forge := func(signer *identity.Signer, change map[string]any) string {
+		altered := maps.Clone(claims)
+		maps.Copy(altered, change)
+		token, err := signer.Sign(altered)
+		failed = errors.Join(failed, err)
+		return token
+	}
+	hourAgo := time.Now().Add(-time.Hour).Unix()
+	list := []check.Refusal{
+		{Name: "no token"},
+		{Name: "another audience", Token: forge(dex, map[string]any{"aud": "somebody-else"}), Reason: regexp.MustCompile(`expected audience [^ ]+ got [^,"]+[^ ]*"?`)},
+		{Name: "expired", Token: forge(dex, map[string]any{"iat": hourAgo - 3600, "exp": hourAgo}), Reason: regexp.MustCompile(`token is expired \(Token Expiry: [^)]*\)`)},
+		{Name: "tampered", Token: tamper(good), Reason: regexp.MustCompile(`failed to verify signature: [^"\]]*`)},
+		{Name: "another issuer", Token: forge(nobody, map[string]any{"iss": "https://elsewhere.example"}), Reason: regexp.MustCompile(`err="invalid bearer token"`)},
+	}
+	if c.Trust.Flags.UsernameClaim == "email" {
+		list = append(list, check.Refusal{
+			Name: "e-mail not verified", Token: forge(dex, map[string]any{"email_verified": false}), Reason: regexp.MustCompile(`oidc: email not verified`),
+		})
+	}
+	return list, failed
+}
+
+// tamper changes one byte of a token's signature.
+func tamper(token string) string {
+	i := strings.LastIndex(token, ".") + 1
+	other := byte('A')
+	if token[i] == other {
+		other = 'B'
+	}
+	return token[:i] + string(other) + token[i+1:]
+}
+
+// CheckFailure gives a report's failures their class and hints.
+func (e *Environment) CheckFailure(report *check.Report) error {
+	if err := report.Error(); err != nil {
+		return failure.New(failure.Refused, err, "see the API server's own words: devenv logs"+nameFlag(e.record.Name))
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+// Package state is devenv's folder: what the clusters themselves cannot hold.
+// Every file is of mode 0600 in folders of mode 0700.
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/devenv-oidc/devenv/profiles"
+)
+
+// Home is the folder of all environments.
+type Home string
+
+// DefaultHome is $DEVENV_HOME, else $XDG_STATE_HOME/devenv, else
+// ~/.local/state/devenv.
+func DefaultHome() (Home, error) {
+	if h := os.Getenv("DEVENV_HOME"); h != "" {
+		abs, err := filepath.Abs(h)
+		return Home(abs), err
+	}
+	if h := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(h) {
+		return Home(filepath.Join(h, "devenv")), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("could not find the home folder, set DEVENV_HOME: %w", err)
+	}
+	return Home(filepath.Join(home, ".local", "state", "devenv")), nil
+}
+
+// Names lists the environments that have a folder.
+func (h Home) Names() ([]string, error) {
+	entries, err := os.ReadDir(string(h))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("could not list environments: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// Dir returns the folder of one environment, whether it exists or not.
+func (h Home) Dir(name string) Dir { return Dir(filepath.Join(string(h), name)) }
+
+// lockPath is beside the folder and not in it, so that deleting the folder
+// does not free a lock that somebody holds.
+func (h Home) lockPath(name string) string { return filepath.Join(string(h), "."+name+".lock") }
+
+// BusyError says that another devenv works on the environment.
+type BusyError struct{ Name string }
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another devenv is working on environment %q", e.Name)
+}
+
+// Lock keeps other devenv processes off an environment until unlock is called.
+// It waits for a short time and then gives a *BusyError.
+func (h Home) Lock(ctx context.Context, name string) (unlock func(), err error) {
+	if err := os.MkdirAll(string(h), 0o700); err != nil {
+		return nil, fmt.Errorf("could not make the state folder: %w", err)
+	}
+	path := h.lockPath(name)
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	ok, err := lock.TryLockContext(wait, 100*time.Millisecond)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if errors.Is(err, context.DeadlineExceeded) || (err == nil && !ok) {
+		return nil, &BusyError{Name: name}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("could not lock environment %q: %w", name, err)
+	}
+	return func() {
+		if _, err := os.Stat(string(h.Dir(name))); errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(path) // still held, so nobody else has it
+		}
+		_ = lock.Unlock()
+	}, nil
+}
+
+// Dir is the folder of one environment.
+type Dir string
+
+// Path joins elements below the folder.
+func (d Dir) Path(elements ...string) string {
+	return filepath.Join(append([]string{string(d)}, elements...)...)
+}
+
+// Exists says whether the folder is there.
+func (d Dir) Exists() bool {
+	info, err := os.Stat(string(d))
+	return err == nil && info.IsDir()
+}
+
+// Remove deletes the folder and everything in it.
+func (d Dir) Remove() error {
+	if err := os.RemoveAll(string(d)); err != nil {
+		return fmt.Errorf("could not remove the state folder: %w", err)
+	}
+	return nil
+}
+
+// Read reads a file below the folder.
+func (d Dir) Read(elements ...string) ([]byte, error) { return os.ReadFile(d.Path(elements...)) }
+
+// Write replaces a file below the folder, in one step, making the folders on
+// the way; changed says whether it had another content.
+func (d Dir) Write(content []byte, elements ...string) (changed bool, err error) {
+	path := d.Path(elements...)
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
+		return false, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return false, fmt.Errorf("could not make a state folder: %w", err)
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return false, fmt.Errorf("could not write state: %w", err)
+	}
+	defer os.Remove(temporary.Name())
+	_, err = temporary.Write(content)
+	if err := errors.Join(err, temporary.Close()); err != nil {
+		return false, fmt.Errorf("could not write state: %w", err)
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return false, fmt.Errorf("could not write state: %w", err)
+	}
+	return true, nil
+}
+
+// Record is what an environment was made from.
+type Record struct {
+	// Name of the environment.
+	Name string `json:"name"`
+	// Profile with defaults, and with every password and secret filled in.
+	Profile profiles.Environment `json:"profile"`
+	// Engine is the container engine's command: docker, podman or nerdctl.
+	Engine string `json:"engine"`
+	// IssuerPort is the issuer's port everywhere: on the host's loopback, on
+	// the node and in the cluster.
+	IssuerPort int `json:"issuerPort"`
+	// APIPorts are the API servers' ports on the host's loopback, by cluster.
+	APIPorts map[string]int `json:"apiPorts"`
+	// Timings of the last `up`.
+	Timings []Timing `json:"timings,omitempty"`
+	// Ready says that the last `up` went through, check included.
+	Ready bool `json:"ready"`
+}
+
+// Timing is how long one step took.
+type Timing struct {
+	Step    string  `json:"step"`
+	Seconds float64 `json:"seconds"`
+	// At is when it ended, in seconds after `up` began.
+	At float64 `json:"at"`
+}
+
+const recordFile = "environment.json"
+
+// Record reads the environment's record; fs.ErrNotExist where there is none.
+func (d Dir) Record() (*Record, error) {
+	text, err := d.Read(recordFile)
+	if err != nil {
+		return nil, err
+	}
+	var r Record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, fmt.Errorf("could not read %s: %w", d.Path(recordFile), err)
+	}
+	return &r, nil
+}
+
+// Save writes the record.
+func (d Dir) Save(r *Record) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = d.Write(append(text, '\n'), recordFile)
+	return err
+}

@@ -1,0 +1,153 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+// Status is what there is of an environment. Its JSON is a contract with
+// scripts: fields are added, never renamed.
+type Status struct {
+	Name    string `json:"name"`
+	Profile string `json:"profile"`
+	// Ready says that the last `up` went through, that every cluster runs and
+	// that the issuer answers now.
+	Ready    bool            `json:"ready"`
+	Issuer   IssuerStatus    `json:"issuer"`
+	Clusters []ClusterStatus `json:"clusters"`
+	Users    []UserStatus    `json:"users"`
+	Clients  []ClientStatus  `json:"clients"`
+	Timings  []state.Timing  `json:"timings"`
+	// StateFolder holds the environment's files.
+	StateFolder string `json:"stateFolder"`
+}
+
+// IssuerStatus is how to reach the issuer.
+type IssuerStatus struct {
+	URL    string `json:"url"`
+	CAFile string `json:"caFile"`
+	// Address is host:port to dial where the URL's host does not resolve.
+	Address string `json:"address"`
+	// Problem says why it does not answer; empty if it does.
+	Problem string `json:"problem,omitempty"`
+}
+
+// ClusterStatus is one cluster.
+type ClusterStatus struct {
+	Name   string `json:"name"`
+	Server string `json:"server"`
+	// Kubeconfig is the administrator's, a file.
+	Kubeconfig        string `json:"kubeconfig"`
+	KubernetesVersion string `json:"kubernetesVersion"`
+	// State is running, stopped, incomplete or absent.
+	State string `json:"state"`
+}
+
+// UserStatus is one user; passwords are not shown.
+type UserStatus struct {
+	Email  string   `json:"email"`
+	Groups []string `json:"groups"`
+}
+
+// ClientStatus is one client; secrets are not shown.
+type ClientStatus struct {
+	ID     string `json:"id"`
+	Public bool   `json:"public"`
+}
+
+// Status looks at the environment; it changes nothing.
+func (e *Environment) Status(ctx context.Context) (*Status, error) {
+	s := &Status{
+		Name: e.record.Name, Profile: e.record.Profile.Metadata.Name, Ready: e.record.Ready,
+		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
+		Timings:     e.record.Timings,
+		StateFolder: string(e.dir),
+	}
+	for _, u := range e.record.Profile.Spec.Dex.Users {
+		s.Users = append(s.Users, UserStatus{Email: u.Email, Groups: append([]string{}, u.Groups...)})
+	}
+	for _, c := range e.record.Profile.Spec.Dex.Clients {
+		s.Clients = append(s.Clients, ClientStatus{ID: c.ID, Public: c.Public})
+	}
+	engineErr := e.findEngine(ctx)
+	for _, c := range e.record.Profile.Spec.Clusters {
+		status := ClusterStatus{
+			Name: c.Name, Server: fmt.Sprintf("https://127.0.0.1:%d", e.record.APIPorts[c.Name]),
+			Kubeconfig: e.KubeconfigFile(c.Name), KubernetesVersion: c.KubernetesVersion, State: "unknown: the container engine does not answer",
+		}
+		if engineErr == nil {
+			found, err := e.cluster(c).State(ctx)
+			if err != nil {
+				return nil, e.explain(err)
+			}
+			status.State = found
+		}
+		s.Ready = s.Ready && status.State == "running"
+		s.Clusters = append(s.Clusters, status)
+	}
+	if err := e.askIssuer(ctx); err != nil {
+		s.Ready, s.Issuer.Problem = false, err.Error()
+	}
+	return s, nil
+}
+
+func (e *Environment) askIssuer(ctx context.Context) error {
+	client, err := e.issuerClient()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return discover(ctx, client, e.Issuer())
+}
+
+// Listed is an environment in a list.
+type Listed struct {
+	Name    string `json:"name"`
+	Profile string `json:"profile"`
+	Ready   bool   `json:"ready"`
+	Issuer  string `json:"issuer"`
+}
+
+// List looks at every environment.
+func List(ctx context.Context, home state.Home) ([]Listed, error) {
+	names, err := home.Names()
+	if err != nil {
+		return nil, err
+	}
+	list := []Listed{}
+	for _, name := range names {
+		e, err := Open(home, name)
+		if failure.ClassOf(err) == failure.Usage && err != nil {
+			list = append(list, Listed{Name: name}) // a folder that an `up` left half-way
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		status, err := e.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Listed{Name: name, Profile: status.Profile, Ready: status.Ready, Issuer: status.Issuer.URL})
+	}
+	return list, nil
+}
+
+// CollectLogs writes the logs of everything that runs in the environment, and
+// of the last `up`, to a folder.
+func (e *Environment) CollectLogs(ctx context.Context, folder string) error {
+	if err := e.findEngine(ctx); err != nil {
+		return err
+	}
+	for _, c := range e.record.Profile.Spec.Clusters {
+		if err := e.cluster(c).CollectLogs(folder); err != nil {
+			return failure.New(failure.Provisioning, err, "see what there is: devenv status"+nameFlag(e.record.Name))
+		}
+	}
+	return nil
+}

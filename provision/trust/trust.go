@@ -1,0 +1,149 @@
+// Package trust makes the certificates of an environment: its own authority,
+// constrained to its own names, and what that authority signs.
+package trust
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"time"
+)
+
+// Lifetime of an authority. Environments live for days; whoever keeps one
+// longer than this makes it anew.
+const Lifetime = 5 * 365 * 24 * time.Hour
+
+// Authority signs certificates.
+type Authority struct {
+	// CertPEM and KeyPEM are the authority itself; KeyPEM is a secret.
+	CertPEM, KeyPEM []byte
+	cert            *x509.Certificate
+	key             crypto.Signer
+}
+
+// NewAuthority makes an authority. With a domain it may sign for that domain
+// and what is below it and for nothing else (RFC 5280, section 4.2.1.10), so
+// that somebody who trusts it trusts it for the environment alone.
+func NewAuthority(name, domain string) (*Authority, error) {
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	if domain != "" {
+		template.PermittedDNSDomainsCritical = true
+		template.PermittedDNSDomains = []string{domain}
+		template.ExcludedIPRanges = []*net.IPNet{
+			{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
+			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
+		}
+	}
+	certPEM, keyPEM, err := sign(template, nil, nil, Lifetime)
+	if err != nil {
+		return nil, fmt.Errorf("could not make the certificate authority %q: %w", name, err)
+	}
+	return ParseAuthority(certPEM, keyPEM)
+}
+
+// ParseAuthority reads an authority from PEM.
+func ParseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("could not read the certificate authority: %w", err)
+	}
+	cert, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("could not read the certificate authority: %w", err)
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok || !cert.IsCA {
+		return nil, errors.New("could not read the certificate authority: it cannot sign")
+	}
+	return &Authority{CertPEM: certPEM, KeyPEM: keyPEM, cert: cert, key: key}, nil
+}
+
+// Pool holds the authority alone.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// Pair is a certificate and its key, PEM.
+type Pair struct {
+	CertPEM, KeyPEM []byte
+}
+
+// ServerPair signs a server certificate for DNS names.
+func (a *Authority) ServerPair(lifetime time.Duration, names ...string) (Pair, error) {
+	return a.pair(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: names[0]},
+		DNSNames:    names,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, lifetime)
+}
+
+// ClientPair signs a client certificate.
+func (a *Authority) ClientPair(lifetime time.Duration, name string) (Pair, error) {
+	return a.pair(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: name},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, lifetime)
+}
+
+func (a *Authority) pair(template *x509.Certificate, lifetime time.Duration) (Pair, error) {
+	certPEM, keyPEM, err := sign(template, a.cert, a.key, lifetime)
+	if err != nil {
+		return Pair{}, fmt.Errorf("could not sign a certificate for %q: %w", template.Subject.CommonName, err)
+	}
+	return Pair{CertPEM: certPEM, KeyPEM: keyPEM}, nil
+}
+
+// sign makes a key and a certificate for it, signed by parent or, without one,
+// by itself.
+func sign(template, parent *x509.Certificate, signer crypto.Signer, lifetime time.Duration) (certPEM, keyPEM []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
+		return nil, nil, err
+	}
+	template.NotBefore = time.Now().Add(-time.Minute) // clocks differ a little
+	template.NotAfter = template.NotBefore.Add(lifetime)
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}), nil
+}
+
+// Fingerprint is the SHA-256 of PEM text, in hex: short enough for an
+// annotation, and what sha256sum prints for the file.
+func Fingerprint(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
