@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -227,9 +229,17 @@ func iptables(root *rootfs) (*layer, error) {
 			files.link("/usr/sbin/"+tool+suffix, "xtables-nft-multi")
 		}
 	}
-	for file, content := range root.files {
-		if strings.HasPrefix(file, "/usr/lib/x86_64-linux-gnu/xtables/") {
-			files.file(file, 0o644, content)
+	const extensions = "/usr/lib/x86_64-linux-gnu/xtables/"
+	for _, file := range slices.Sorted(maps.Keys(root.files)) {
+		if strings.HasPrefix(file, extensions) {
+			if err := root.program(files, file, seen); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, link := range slices.Sorted(maps.Keys(root.links)) {
+		if strings.HasPrefix(link, extensions) { // such as MASQUERADE, which is NAT
+			files.link(link, root.links[link])
 		}
 	}
 	files.dir("/lib/modules", 0o755)

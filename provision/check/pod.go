@@ -57,6 +57,7 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image, iss
 				Command: []string{
 					"/devenv/kubectl", "get", "--raw=/.well-known/openid-configuration",
 					"--server=" + issuer, "--certificate-authority=/ca/ca.crt", "--request-timeout=10s",
+					"--token=none", // or kubectl asks for a user name
 				},
 				Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}},
 				VolumeMounts: []corev1.VolumeMount{
