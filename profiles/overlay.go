@@ -10,8 +10,8 @@ import (
 )
 
 // overlay lays assignments such as "spec.clusters[0].kubernetesVersion=v1.36.1"
-// over a JSON document. A value is YAML: true, 3, [a, b] and {a: b} keep their
-// types.
+// over a JSON document. A value is YAML in its flow style: true, 3, [a, b] and
+// {a: b} keep their types, and "oidc:" is a string.
 func overlay(text []byte, assignments []string) ([]byte, []string) {
 	if len(assignments) == 0 {
 		return text, nil
@@ -31,6 +31,9 @@ func overlay(text []byte, assignments []string) ([]byte, []string) {
 		if err := yaml.Unmarshal([]byte(value), &v); err != nil {
 			mistakes = append(mistakes, fmt.Sprintf("--set %s: the value is not YAML: %v", a, err))
 			continue
+		}
+		if _, isMap := v.(map[string]any); isMap && !strings.HasPrefix(strings.TrimSpace(value), "{") {
+			v = value
 		}
 		next, err := assign(doc, splitPath(path), v)
 		if err != nil {

@@ -48,7 +48,7 @@ func Supported(kubernetesVersion string) error {
 		return err
 	}
 	if v.LessThan(version.MustParseSemantic("v1.25.0")) {
-		return fmt.Errorf("Kubernetes %s is too old, 1.25 is the first that works", kubernetesVersion)
+		return fmt.Errorf("the version %s of Kubernetes is too old, 1.25 is the first that works", kubernetesVersion)
 	}
 	return nil
 }

@@ -1,0 +1,74 @@
+# make help lists the targets.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+# Typing make is the explicit word by which the lab may install Debian packages,
+# as root, where no registry answers; LAB_INSTALL=no forbids it.
+export LAB_INSTALL ?= yes
+# What `up`, `down`, `e2e` and `bench` add to their commands.
+ARGS ?=
+
+# with-sources runs a command with DEVENV_SOURCES set: to what it is already, or
+# to what the lab says, which is nothing where the registries answer.
+define with-sources
+sources="$${DEVENV_SOURCES:-$$($(MAKE) -s lab)}" && DEVENV_SOURCES="$$sources"
+endef
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/devenv
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/devenv ./cmd/devenv
+
+.PHONY: up
+up: build ## make an environment and prove it
+	@$(with-sources) bin/devenv up $(ARGS)
+
+.PHONY: down
+down: build ## take it away
+	@bin/devenv down $(ARGS)
+
+.PHONY: test
+test: unit e2e ## all tests: unit and end-to-end
+
+.PHONY: unit
+unit: ## fast tests, offline
+	go test -race $$(go list ./... | grep -v /e2e$$)
+
+.PHONY: e2e
+e2e: build ## end-to-end tests on real clusters
+	@$(with-sources) go test -count=1 -timeout=40m $(ARGS) ./e2e
+
+.PHONY: bench
+bench: build ## bare kind and devenv up, timed in turn
+	@$(with-sources) go test -count=1 -timeout=40m -run='^$$' -bench=FirstToken -benchtime=3x $(ARGS) ./e2e
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || (echo "run gofmt -w on these" >&2; exit 1)
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: lab
+lab: ## images from source, where no registry answers; prints the sources file
+	@go run ./e2e/lab
+
+.PHONY: lab-undo
+lab-undo: ## take back what the lab changed on this machine
+	@go run ./e2e/lab undo
+
+.PHONY: lab-save
+lab-save: ## write the lab's cache to FILE=…
+	@go run ./e2e/lab save "$(FILE)"
+
+.PHONY: lab-load
+lab-load: ## read the lab's cache from FILE=…
+	@go run ./e2e/lab load "$(FILE)"
+
+.PHONY: clean
+clean: ## remove what was built, the lab's cache included
+	rm -rf bin
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/devenv"

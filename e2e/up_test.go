@@ -1,0 +1,224 @@
+package e2e
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/devenv-oidc/devenv/provision/check"
+)
+
+func TestSecondUpChangesNothing(t *testing.T) {
+	needShared(t)
+	r := must(t, "up", "--name", shared)
+	for line := range strings.Lines(r.stderr) {
+		if strings.Contains(line, "✓") {
+			t.Errorf("a step changed something: %s", line)
+		}
+	}
+	if !strings.Contains(r.stderr, "unchanged") {
+		t.Errorf("no step says unchanged:\n%s", r.stderr)
+	}
+	if !strings.Contains(r.stdout, "is ready and proven") || strings.Contains(r.stdout, "unchanged") {
+		t.Errorf("the result is not alone on stdout:\n%s", r.stdout)
+	}
+}
+
+func TestUpSpeaksJSON(t *testing.T) {
+	needShared(t)
+	r := must(t, "up", "--name", shared, "--output", "json")
+	decoder := json.NewDecoder(strings.NewReader(r.stdout))
+	states := map[string]bool{}
+	last := map[string]any{}
+	for decoder.More() {
+		last = map[string]any{}
+		if err := decoder.Decode(&last); err != nil {
+			t.Fatalf("stdout is not JSON: %v\n%s", err, r.stdout)
+		}
+		if s, ok := last["state"].(string); ok {
+			states[s] = true
+		}
+	}
+	if !states["started"] || !states["unchanged"] || last["ready"] != true {
+		t.Errorf("states %v, last %v", states, last)
+	}
+	if r.stderr != "" {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+}
+
+// The proofs that the default profile must have, whatever else it has.
+func TestCheckProves(t *testing.T) {
+	needShared(t)
+	r := must(t, "check", "--name", shared, "--output", "json")
+	var report check.Report
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	proven := map[string]string{}
+	for _, result := range report.Results {
+		if !result.OK {
+			t.Errorf("%s: %s", result.Name, result.Detail)
+		}
+		proven[result.Name] = result.Detail
+	}
+	for name, reason := range map[string]string{
+		"admin@example.com is admin@example.com in main":         "oidc:platform-admins",
+		"viewer@example.com cannot list secrets":                 "",
+		"guest@example.com is forbidden with kubectl: list pods": "",
+		"kubectl auth whoami says admin@example.com":             "",
+		"refused: no token":                                      "403",
+		"refused: another audience":                              "expected audience",
+		"refused: expired":                                       "token is expired",
+		"refused: tampered":                                      "failed to verify signature",
+		"refused: another issuer":                                "invalid bearer token",
+		"refused: e-mail not verified":                           "email not verified",
+		"the issuer answers and verifies from a pod":             "https://dex.e2e.localhost:",
+	} {
+		detail, ok := proven[name]
+		if !ok || !strings.Contains(detail, reason) {
+			t.Errorf("%q: proven %v, %q does not hold %q", name, ok, detail, reason)
+		}
+	}
+
+	var suite struct {
+		Tests    int        `xml:"tests,attr"`
+		Failures int        `xml:"failures,attr"`
+		Cases    []struct{} `xml:"testcase"`
+	}
+	if err := xml.Unmarshal([]byte(must(t, "check", "--name", shared, "--output", "junit").stdout), &suite); err != nil {
+		t.Fatal(err)
+	}
+	if suite.Tests != len(report.Results) || suite.Failures != 0 || len(suite.Cases) != suite.Tests {
+		t.Errorf("JUnit says %d tests, %d failures, %d cases; the report has %d", suite.Tests, suite.Failures, len(suite.Cases), len(report.Results))
+	}
+}
+
+// A check that cannot fail proves nothing: take a right away, and it must say
+// which proof failed, with exit code 5.
+func TestCheckFails(t *testing.T) {
+	needShared(t)
+	admin := statusOf(t, beside).Clusters[0].Kubeconfig
+	if _, err := kubectl(t, admin, "delete", "clusterrolebinding", "viewers"); err != nil {
+		t.Fatal(err)
+	}
+	devenv(t, "check", "--name", beside).wants(t, 5, "error: ", "viewer@example.com can list pods: it is forbidden", "hint: ")
+	r := must(t, "up", "--name", beside)
+	if !strings.Contains(r.stderr, "✓ Namespaces and role bindings") {
+		t.Errorf("up did not put the binding back:\n%s", r.stderr)
+	}
+	must(t, "check", "--name", beside)
+}
+
+func TestChangedUsersAndClients(t *testing.T) {
+	needShared(t)
+	claims := func() map[string]any {
+		c := map[string]any{}
+		out := must(t, "token", "--name", beside, "--user", "dev@example.com", "--client", "demo-app", "--output", "claims").stdout
+		if err := json.Unmarshal([]byte(out), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := claims()
+	r := must(t, "up", "--name", beside,
+		"--set", "spec.dex.clients[1].secret=another-secret",
+		"--set", "spec.dex.users[1].groups=[developers, night-shift]",
+		"--set", "spec.dex.users[1].password=Another-Password-1")
+	if !strings.Contains(r.stderr, "✓ Clients and users, over gRPC") {
+		t.Errorf("up did not say that it seeded:\n%s", r.stderr)
+	}
+	after := claims() // with the new secret and the new password
+	if groups, _ := json.Marshal(after["groups"]); string(groups) != `["developers","night-shift"]` {
+		t.Errorf("groups are %s", groups)
+	}
+	if before["sub"] != after["sub"] {
+		t.Errorf("the subject changed from %v to %v", before["sub"], after["sub"])
+	}
+	must(t, "up", "--name", beside)
+	if groups, _ := json.Marshal(claims()["groups"]); string(groups) != `["developers"]` {
+		t.Errorf("groups are %s again", groups)
+	}
+}
+
+func TestFixedFieldsNeedRecreate(t *testing.T) {
+	needShared(t)
+	before := docker(t, "inspect", "--format={{.Id}}", node(shared))
+	devenv(t, "up", "--name", shared, "--set", "spec.clusters[0].trust.flags.groupsPrefix=other:").
+		wants(t, 2, "spec.clusters[0].trust.flags.groupsPrefix: oidc: → other:", "--recreate")
+	if after := docker(t, "inspect", "--format={{.Id}}", node(shared)); after != before {
+		t.Error("the cluster was replaced without being asked")
+	}
+	must(t, "check", "--name", shared)
+}
+
+func TestSecretsStayIn(t *testing.T) {
+	needShared(t)
+	err := filepath.WalkDir(filepath.Join(home, shared), func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		want := os.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %o, want %o", path, info.Mode().Perm(), want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record struct {
+		Profile struct {
+			Spec struct {
+				Dex struct {
+					Users   []struct{ Password string }
+					Clients []struct{ Secret string }
+				}
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(home, shared, "environment.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &record); err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{record.Profile.Spec.Dex.Clients[1].Secret}
+	for _, u := range record.Profile.Spec.Dex.Users {
+		secrets = append(secrets, u.Password)
+	}
+	said := must(t, "status", "--name", shared, "--output", "json").stdout + must(t, "up", "--name", shared).stderr
+	logs, err := filepath.Glob(filepath.Join(home, shared, "logs", "*"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("no logs: %v", err)
+	}
+	for _, file := range logs {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said += string(text)
+	}
+	for _, s := range secrets {
+		if s == "" || strings.Contains(said, s) {
+			t.Errorf("a secret is empty or was said: %q", s)
+		}
+	}
+	ports := docker(t, "port", node(shared))
+	for line := range strings.Lines(ports) {
+		if !strings.Contains(line, "-> 127.0.0.1:") {
+			t.Errorf("a port listens elsewhere than on the loopback: %s", line)
+		}
+	}
+}
