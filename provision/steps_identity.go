@@ -64,23 +64,24 @@ func (e *Environment) ensureDex(ctx context.Context, c profiles.Cluster) (change
 	if err != nil {
 		return changed, err
 	}
-	installed, err := e.ensureChart(ctx, admin, "dex", identity.Release, identity.Namespace, values, e.record.Profile.Spec.Dex.Values)
+	installed, err := e.ensureChart(ctx, admin, "dex", chart.Release{
+		Name: identity.Release, Namespace: identity.Namespace, Adjust: identity.Adjust,
+		Values: chart.Overlay(values, e.record.Profile.Spec.Dex.Values),
+	})
 	return changed || did || madeServing || madeGRPC || installed, err
 }
 
-func (e *Environment) ensureChart(ctx context.Context, admin *kube.Client, name, release, namespace string, values, overlay map[string]any) (changed bool, err error) {
+// ensureChart installs the chart that is pinned under a name.
+func (e *Environment) ensureChart(ctx context.Context, admin *kube.Client, name string, release chart.Release) (changed bool, err error) {
 	cache, err := e.chartCache()
 	if err != nil {
 		return false, err
 	}
-	loaded, err := e.chartSource(name).Load(cache)
-	if err != nil {
+	if release.Chart, err = e.chartSource(name).Load(cache); err != nil {
 		return false, err
 	}
-	log := &lazyFile{path: e.LogFile("helm-" + release)}
-	return chart.Ensure(ctx, admin, func(format string, args ...any) { fmt.Fprintf(log, format+"\n", args...) }, chart.Release{
-		Name: release, Namespace: namespace, Chart: loaded, Values: chart.Overlay(values, overlay),
-	})
+	log := &lazyFile{path: e.LogFile("helm-" + release.Name)}
+	return chart.Ensure(ctx, admin, func(format string, args ...any) { fmt.Fprintf(log, format+"\n", args...) }, release)
 }
 
 // secretData reads one field of a Secret; nil where there is none.
@@ -260,7 +261,10 @@ func (e *Environment) ensureCertManager(ctx context.Context, c profiles.Cluster)
 		return false, err
 	}
 	values := certificates.Values(e.pins.Charts["cert-manager"].Images)
-	changed, err = e.ensureChart(ctx, admin, "cert-manager", certificates.Release, certificates.Namespace, values, e.record.Profile.Spec.CertManager.Values)
+	changed, err = e.ensureChart(ctx, admin, "cert-manager", chart.Release{
+		Name: certificates.Release, Namespace: certificates.Namespace,
+		Values: chart.Overlay(values, e.record.Profile.Spec.CertManager.Values),
+	})
 	if err != nil {
 		return changed, err
 	}

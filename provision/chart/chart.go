@@ -21,9 +21,11 @@ import (
 	"helm.sh/helm/v3/pkg/cli"
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/releaseutil"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"sigs.k8s.io/yaml"
 )
 
 // Source says where a chart comes from.
@@ -100,6 +102,9 @@ type Release struct {
 	Name, Namespace string
 	Chart           *helmchart.Chart
 	Values          map[string]any
+	// Adjust may change an object of the chart where its values offer no way;
+	// nil for none.
+	Adjust func(object map[string]any)
 }
 
 // Overlay lays values over others, as Helm does with several values files.
@@ -189,7 +194,7 @@ func deployedBefore(config *action.Configuration, name string) bool {
 func install(config *action.Configuration, r Release, values map[string]any) error {
 	a := action.NewInstall(config)
 	a.ReleaseName, a.Namespace = r.Name, r.Namespace
-	a.SkipSchemaValidation = false
+	a.PostRenderer = adjuster(r.Adjust)
 	_, err := a.Run(r.Chart, values)
 	return err
 }
@@ -203,6 +208,35 @@ func upgrade(config *action.Configuration, r Release, values map[string]any, las
 	}
 	a := action.NewUpgrade(config)
 	a.Namespace, a.MaxHistory, a.ResetValues = r.Namespace, 5, true
+	a.PostRenderer = adjuster(r.Adjust)
 	_, err := a.Run(r.Name, r.Chart, values)
 	return err
+}
+
+// adjuster applies Release.Adjust to what Helm rendered.
+type adjuster func(map[string]any)
+
+// Run implements Helm's PostRenderer.
+func (adjust adjuster) Run(rendered *bytes.Buffer) (*bytes.Buffer, error) {
+	if adjust == nil {
+		return rendered, nil
+	}
+	out := &bytes.Buffer{}
+	for _, manifest := range releaseutil.SplitManifests(rendered.String()) {
+		object := map[string]any{}
+		if err := yaml.Unmarshal([]byte(manifest), &object); err != nil {
+			return nil, err
+		}
+		if len(object) == 0 {
+			continue // a template that rendered nothing
+		}
+		adjust(object)
+		text, err := yaml.Marshal(object)
+		if err != nil {
+			return nil, err
+		}
+		out.WriteString("---\n")
+		out.Write(text)
+	}
+	return out, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
@@ -67,6 +69,12 @@ func Values(s Settings) (map[string]any, error) {
 		"https":          map[string]any{"enabled": true},
 		"grpc":           map[string]any{"enabled": true},
 		"podAnnotations": map[string]any{certificateAnnotation: s.Certificate},
+		// The API server by its own address: the Service's works only when
+		// kube-proxy is up, and until then Dex would crash.
+		"envVars": []any{
+			map[string]any{"name": "KUBERNETES_SERVICE_HOST", "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": "status.hostIP"}}},
+			map[string]any{"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
+		},
 		// the old pod keeps serving until the new one does
 		"strategy": map[string]any{"type": "RollingUpdate", "rollingUpdate": map[string]any{"maxUnavailable": 0, "maxSurge": 1}},
 		"volumes":  []any{secretVolume(ServingSecret), secretVolume(GRPCSecret)},
@@ -86,6 +94,21 @@ func Values(s Settings) (map[string]any, error) {
 			"enablePasswordDB": true,
 		},
 	}, nil
+}
+
+// Adjust makes Dex's readiness known within a second. The chart has no value
+// for it, and Kubernetes' default looks every ten.
+func Adjust(object map[string]any) {
+	if object["kind"] != "Deployment" {
+		return
+	}
+	containers, _, _ := unstructured.NestedSlice(object, "spec", "template", "spec", "containers")
+	for _, c := range containers {
+		if probe, ok := c.(map[string]any)["readinessProbe"].(map[string]any); ok {
+			probe["periodSeconds"] = int64(1)
+		}
+	}
+	_ = unstructured.SetNestedSlice(object, containers, "spec", "template", "spec", "containers")
 }
 
 // IssuerService makes the issuer's port the same on the node (and so on the
