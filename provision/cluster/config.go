@@ -59,7 +59,13 @@ func Supported(kubernetesVersion string) error {
 // a list. A patch without apiVersion and with a map suits both: kind converts
 // it. One with the wrong apiVersion would be dropped without an error.
 func (s *Spec) config() (*v1alpha4.Cluster, error) {
-	leaderless := map[string]string{"leader-elect": "false"} // one control plane: nobody to wait for after a restart
+	scheduler := map[string]string{"leader-elect": "false"} // one control plane: nobody to wait for after a restart
+	controllers := map[string]string{
+		"leader-elect": "false",
+		// it asks for a token for each of its fifty controllers before any of
+		// them starts: at the default of 20 a second, five seconds without a pod
+		"kube-api-qps": "200", "kube-api-burst": "400",
+	}
 	patches := []any{
 		map[string]any{
 			"kind": "ClusterConfiguration",
@@ -69,8 +75,8 @@ func (s *Spec) config() (*v1alpha4.Cluster, error) {
 					"name": "devenv", "hostPath": filesMount, "mountPath": filesMount, "readOnly": true, "pathType": "Directory",
 				}},
 			},
-			"controllerManager": map[string]any{"extraArgs": leaderless},
-			"scheduler":         map[string]any{"extraArgs": leaderless},
+			"controllerManager": map[string]any{"extraArgs": controllers},
+			"scheduler":         map[string]any{"extraArgs": scheduler},
 		},
 		map[string]any{
 			"kind":    "InitConfiguration",

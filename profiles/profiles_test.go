@@ -1,0 +1,154 @@
+package profiles
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestEveryShippedProfileIsValid(t *testing.T) {
+	names := Names()
+	if len(names) == 0 {
+		t.Fatal("none is shipped")
+	}
+	for _, name := range names {
+		p, err := Load(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if p.Metadata.Name != name || p.Metadata.Description == "" {
+			t.Errorf("%s: name %q, description %q", name, p.Metadata.Name, p.Metadata.Description)
+		}
+	}
+}
+
+func TestPinsHaveDigests(t *testing.T) {
+	sha := regexp.MustCompile(`^[0-9a-f]{64}$`)
+	digest := regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	p := Pinned()
+	if _, ok := p.NodeImages[p.DefaultKubernetes]; !ok {
+		t.Errorf("no node image for the default, %s", p.DefaultKubernetes)
+	}
+	for version, n := range p.NodeImages {
+		if _, d, _ := strings.Cut(n.Image, "@"); !digest.MatchString(d) {
+			t.Errorf("node image %s: no digest in %s", version, n.Image)
+		}
+	}
+	for name, c := range p.Charts {
+		if !sha.MatchString(c.SHA256) || c.Version == "" || !strings.HasPrefix(c.Repository, "https://") {
+			t.Errorf("chart %s: %+v", name, c)
+		}
+		for key, image := range c.Images {
+			if !digest.MatchString(image.Digest) {
+				t.Errorf("chart %s, image %q: no digest", name, key)
+			}
+		}
+	}
+}
+
+func TestSourcesAreLaidOverThePins(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sources.yaml")
+	text := "nodeImages:\n  v1.37.0: {image: 'own/node:1', archive: node.tar}\ncharts:\n  dex: {path: charts/dex, version: 0.24.0, images: {'': {repository: own/dex, tag: v1, archive: /abs/dex.tar}}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := PinnedWith(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Dir(file)
+	if n := p.NodeImages["v1.37.0"]; n.Image != "own/node:1" || n.Archive != filepath.Join(folder, "node.tar") {
+		t.Errorf("node image %+v", n)
+	}
+	if c := p.Charts["dex"]; c.Path != filepath.Join(folder, "charts/dex") || c.Images[""].Archive != "/abs/dex.tar" {
+		t.Errorf("chart %+v", c)
+	}
+	if c := p.Charts["cert-manager"]; c.Version != Pinned().Charts["cert-manager"].Version {
+		t.Errorf("chart %+v", c)
+	}
+	if n := Pinned().NodeImages["v1.37.0"]; n.Archive != "" {
+		t.Error("the pins themselves were changed")
+	}
+	if err := os.WriteFile(file, []byte("chart: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := PinnedWith(file); err == nil || !strings.Contains(err.Error(), `unknown field "chart"`) {
+		t.Errorf("a wrong field gave %v", err)
+	}
+}
+
+func TestParseAction(t *testing.T) {
+	for text, want := range map[string]Action{
+		"list pods":                             {Verb: "list", Resource: "pods"},
+		"create deployments.apps in demo":       {Verb: "create", Resource: "deployments", Group: "apps", Namespace: "demo"},
+		"get secrets/token in kube-system":      {Verb: "get", Resource: "secrets", Name: "token", Namespace: "kube-system"},
+		"get roles.rbac.authorization.k8s.io/x": {Verb: "get", Resource: "roles", Group: "rbac.authorization.k8s.io", Name: "x"},
+	} {
+		got, err := ParseAction(text)
+		if err != nil || got != want || got.String() != text {
+			t.Errorf("%q: %+v, %v, written %q", text, got, err, got)
+		}
+	}
+	for _, text := range []string{"", "list", "list pods demo", "list pods on demo", "list pods in demo now"} {
+		if _, err := ParseAction(text); err == nil {
+			t.Errorf("%q is taken for an action", text)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for name, want := range map[string]string{"defualt": "default", "deflt": "default", "greenhous": "greenhouse", "x": "", "something-else": ""} {
+		if got := Nearest(name, []string{"default", "greenhouse"}); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSetKeepsTypes(t *testing.T) {
+	p, err := Load("default",
+		"spec.clusters[0].trust.flags.groupsPrefix=oidc:",
+		"spec.dex.port=30123",
+		"spec.dex.users[3].emailVerified=false",
+		"spec.dex.users[3].groups=[a, b]",
+		"spec.dex.clients[2]={id: third, public: true}",
+		"spec.dex.values.replicaCount=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := p.User("guest@example.com")
+	if p.Spec.Clusters[0].Trust.Flags.GroupsPrefix != "oidc:" || p.Spec.Dex.Port != 30123 || *u.EmailVerified || len(u.Groups) != 2 ||
+		p.Client("third") == nil || p.Spec.Dex.Values["replicaCount"] != 2.0 {
+		t.Errorf("%+v", p.Spec)
+	}
+}
+
+// Each mistake alone, so that none hides behind another.
+func TestMistakes(t *testing.T) {
+	for set, want := range map[string]string{
+		"spec.clusters[0].trust={}": "spec.clusters[0].trust: says nothing",
+		"spec.clusters[1]={name: main, trust: {flags: {clientID: kubernetes}}}": `spec.clusters[1].name: "main" stands there twice`,
+		"spec.clusters[0].kubernetesVersion=1.37":                               "spec.clusters[0].kubernetesVersion: ",
+		"spec.dex.clients[0].secret=x":                                          "spec.dex.clients[0].secret: a public client has none",
+		"spec.dex.clients[1].redirectURIs=[callback]":                           "spec.dex.clients[1].redirectURIs[0]: ",
+		"spec.dex.clients[1].trustedPeers=[nobody]":                             `spec.dex.clients[1].trustedPeers[0]: there is no client "nobody"`,
+		"spec.dex.users[1].email=ADMIN@example.com":                             `spec.dex.users[1].email: "ADMIN@example.com" stands there twice`,
+		"spec.dex.users[0].password=" + strings.Repeat("x", 73):                 "spec.dex.users[0].password: is longer than bcrypt's 72 bytes",
+		"spec.dex.port=80":                           "spec.dex.port: ",
+		"spec.dex.users=[]":                          "spec.dex.users: ",
+		"spec.expectations[0].user=admn@example.com": `did you mean "admin@example.com"?`,
+		"spec.expectations[0].cluster=other":         `spec.expectations[0].cluster: there is no cluster "other"`,
+		"spec.expectations[0].user={}":               "spec.expectations[0].user: ",
+		"kind=Environmnt":                            "kind: ",
+		"spec.dexx={}":                               `spec.dexx: unknown field, did you mean "dex"?`,
+	} {
+		_, err := Load("default", set)
+		var invalid *InvalidError
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("--set %s: %v\nwant %q", set, err, want)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/progress"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+// fakePlan is the real plan with steps that only say that they ran; during is
+// called in each.
+func fakePlan(t *testing.T, during func(ctx context.Context, id string) error) (steps []Step, ran func() []string) {
+	t.Helper()
+	profile, err := profiles.Load("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := resolve("fake", profile, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps = newEnvironment(state.Home(t.TempDir()), record).plan()
+	var mu sync.Mutex
+	var order []string
+	for i := range steps {
+		id := steps[i].ID
+		steps[i].Ensure = func(ctx context.Context) (bool, error) {
+			if err := during(ctx, id); err != nil {
+				return false, err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, id)
+			return true, nil
+		}
+	}
+	return steps, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(order)
+	}
+}
+
+func noFailure(context.Context, string) error { return nil }
+
+func TestPlanRunsInOrder(t *testing.T) {
+	steps, ran := fakePlan(t, noFailure)
+	timings, err := run(t.Context(), steps, progress.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := ran()
+	if len(order) != len(steps) || len(timings) != len(steps) {
+		t.Fatalf("%d of %d steps ran, %d timings", len(order), len(steps), len(timings))
+	}
+	for _, s := range steps {
+		for _, need := range s.Needs {
+			if slices.Index(order, need) > slices.Index(order, s.ID) {
+				t.Errorf("%s ran before %s", s.ID, need)
+			}
+		}
+	}
+}
+
+func TestPlanRunsSideBySide(t *testing.T) {
+	meet := make(chan string)
+	steps, _ := fakePlan(t, func(ctx context.Context, id string) error {
+		if id != "images" && id != "api-server" { // neither needs the other
+			return nil
+		}
+		select {
+		case meet <- id:
+		case <-meet:
+		case <-time.After(5 * time.Second):
+			return errors.New("the other one did not run at the same time")
+		}
+		return nil
+	})
+	if _, err := run(t.Context(), steps, progress.Discard()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every step fails once: the run ends with that step's error, nothing that
+// needs it starts, and every event stream closes what it opened.
+func TestPlanFailsAtEveryStep(t *testing.T) {
+	all, _ := fakePlan(t, noFailure)
+	for _, broken := range all {
+		t.Run(broken.ID, func(t *testing.T) {
+			boom := errors.New("boom")
+			steps, ran := fakePlan(t, func(_ context.Context, id string) error {
+				if id == broken.ID {
+					return boom
+				}
+				return nil
+			})
+			open := map[string]bool{}
+			sink := progress.Func(func(e progress.Event) { open[e.Step] = e.State == progress.Started })
+			_, err := run(t.Context(), steps, sink)
+			var failed *StepError
+			if !errors.As(err, &failed) || failed.Step.ID != broken.ID || !errors.Is(err, boom) {
+				t.Fatalf("the error is %v", err)
+			}
+			if !strings.HasPrefix(err.Error(), broken.Title+": boom") {
+				t.Errorf("it does not name its step: %v", err)
+			}
+			if !slices.Contains(failed.Unfinished, broken.ID) {
+				t.Errorf("it is not among the unfinished: %v", failed.Unfinished)
+			}
+			for _, s := range steps {
+				if slices.Contains(s.Needs, broken.ID) && slices.Contains(ran(), s.ID) {
+					t.Errorf("%s ran without %s", s.ID, broken.ID)
+				}
+			}
+			for id, still := range open {
+				if still {
+					t.Errorf("%s started and never ended", id)
+				}
+			}
+		})
+	}
+}
+
+// Ctrl-C during every step: the run ends at once, with the cancellation as its
+// error and the steps that are not done.
+func TestPlanIsCancelledAtEveryStep(t *testing.T) {
+	all, _ := fakePlan(t, noFailure)
+	for _, during := range all {
+		t.Run(during.ID, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			steps, ran := fakePlan(t, func(ctx context.Context, id string) error {
+				if id == during.ID {
+					cancel()
+				}
+				if id == during.ID || ctx.Err() != nil {
+					<-ctx.Done()
+					return fmt.Errorf("%s was waiting: %w", id, ctx.Err())
+				}
+				return nil
+			})
+			_, err := run(ctx, steps, progress.Discard())
+			var failed *StepError
+			if !errors.As(err, &failed) || !errors.Is(failed.Err, context.Canceled) {
+				t.Fatalf("the error is %v", err)
+			}
+			if !slices.Contains(failed.Unfinished, during.ID) || len(ran())+len(failed.Unfinished) != len(steps) {
+				t.Errorf("%d ran, unfinished are %v, of %d", len(ran()), failed.Unfinished, len(steps))
+			}
+		})
+	}
+}
+
+// A limit that is reached is the failure of the step that was waiting.
+func TestPlanTimesOut(t *testing.T) {
+	limit := errors.New("the limit was reached")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, limit)
+	defer cancel()
+	steps, _ := fakePlan(t, func(ctx context.Context, id string) error {
+		if id == "issuer" {
+			<-ctx.Done()
+			return fmt.Errorf("%w while waiting for Dex", context.Cause(ctx))
+		}
+		return nil
+	})
+	_, err := run(ctx, steps, progress.Discard())
+	var failed *StepError
+	if !errors.As(err, &failed) || failed.Step.ID != "issuer" || !errors.Is(err, limit) {
+		t.Fatalf("the error is %v", err)
+	}
+}
+
+func TestPlanThatCannotFinish(t *testing.T) {
+	for name, steps := range map[string][]Step{
+		"a circle":        {{ID: "a", Needs: needs("b")}, {ID: "b", Needs: needs("a")}},
+		"an unknown step": {{ID: "a", Needs: needs("c")}},
+	} {
+		if _, err := run(t.Context(), steps, progress.Discard()); err == nil || !strings.Contains(err.Error(), "can never finish: a") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
