@@ -108,7 +108,10 @@ func Parse(source string, text []byte, set ...string) (*Environment, error) {
 	mistakes = append(mistakes, schemaMistakes(asJSON)...)
 
 	var e Environment
-	if err := json.Unmarshal(asJSON, &e); err == nil {
+	err = json.Unmarshal(asJSON, &e)
+	// a wrong type leaves its field empty and the rest decoded: the schema has
+	// named it, and what stands elsewhere can still be checked
+	if wrongType := new(json.UnmarshalTypeError); err == nil || errors.As(err, &wrongType) {
 		e.setDefaults()
 		mistakes = append(mistakes, e.mistakes()...)
 	}
@@ -143,7 +146,6 @@ func schemaMistakes(text []byte) []string {
 		return nil
 	}
 	var mistakes []string
-	printer := message.NewPrinter(language.English)
 	var walk func(*jsonschema.ValidationError)
 	walk = func(v *jsonschema.ValidationError) {
 		for _, cause := range v.Causes {
@@ -163,12 +165,33 @@ func schemaMistakes(text []byte) []string {
 				mistakes = append(mistakes, join(path, p)+": is missing")
 			}
 		default:
-			mistakes = append(mistakes, fmt.Sprintf("%s: %s", path, v.ErrorKind.LocalizedString(printer)))
+			mistakes = append(mistakes, path+": "+sentence(v.ErrorKind))
 		}
 	}
 	walk(invalid)
 	sort.Strings(mistakes)
 	return mistakes
+}
+
+// sentence says in words what a value is and should be.
+func sentence(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.Type:
+		return fmt.Sprintf("is a %s, not a %s", k.Got, strings.Join(k.Want, " or "))
+	case *kind.Minimum:
+		return fmt.Sprintf("is %s, the least is %s", k.Got.RatString(), k.Want.RatString())
+	case *kind.Maximum:
+		return fmt.Sprintf("is %s, the most is %s", k.Got.RatString(), k.Want.RatString())
+	case *kind.MinItems:
+		return fmt.Sprintf("has %d items, the least is %d", k.Got, k.Want)
+	case *kind.MinLength:
+		return "is empty"
+	case *kind.Pattern:
+		return fmt.Sprintf("%q does not match %s", k.Got, k.Want)
+	case *kind.Enum:
+		return fmt.Sprintf("is %v, allowed is %v", k.Got, k.Want)
+	}
+	return k.LocalizedString(message.NewPrinter(language.English))
 }
 
 // unknownField names the field of the same object that was probably meant.

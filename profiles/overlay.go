@@ -67,12 +67,19 @@ func assign(into any, path []string, value any) (any, error) {
 		if i == len(node) {
 			node = append(node, nil)
 		}
-		node[i], err = assign(node[i], path[1:], value)
-		return node, err
+		next, err := assign(node[i], path[1:], value)
+		if err != nil {
+			return nil, err
+		}
+		node[i] = next
+		return node, nil
 	case map[string]any:
 		next, err := assign(node[path[0]], path[1:], value)
+		if err != nil {
+			return nil, err
+		}
 		node[path[0]] = next
-		return node, err
+		return node, nil
 	case nil:
 		next, err := assign(nil, path[1:], value)
 		return map[string]any{path[0]: next}, err

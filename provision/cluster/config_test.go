@@ -74,10 +74,26 @@ func buildMerge(t *testing.T) string {
 	if err := os.WriteFile(filepath.Join(program, "main.go"), []byte(mergeProgram), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// with the versions of the project's own go.mod, which are there
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "go.mod" {
+			text = fmt.Appendf(text, "\nreplace sigs.k8s.io/kind => %s\n", module)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	binary := filepath.Join(folder, "merge")
-	build := exec.Command("go", "build", "-mod=mod", "-o", binary, "./pkg/cluster/internal/merge")
-	build.Dir = module
-	build.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off", "GOWORK=off")
+	build := exec.Command("go", "build", "-modfile="+filepath.Join(folder, "go.mod"), "-o", binary, "sigs.k8s.io/kind/pkg/cluster/internal/merge")
+	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
