@@ -160,6 +160,7 @@ func (l *lab) nodeFiles(ctx context.Context, kindFiles string) ([]byte, error) {
 		files.file(to, mode, text)
 	}
 	own("/usr/local/bin/lab-entrypoint", "lab-entrypoint", 0o755)
+	own("/etc/systemd/system/lab-keep-slice.service", "lab-keep-slice.service", 0o644)
 	own("/etc/cni/net.d/10-ptp.conflist", "10-ptp.conflist", 0o644)
 	own("/kind/manifests/default-cni.yaml", "default-cni.yaml", 0o644)
 	own("/kind/manifests/default-storage.yaml", "default-storage.yaml", 0o644)
