@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -220,5 +221,74 @@ func TestSecretsStayIn(t *testing.T) {
 		if !strings.Contains(line, "-> 127.0.0.1:") {
 			t.Errorf("a port listens elsewhere than on the loopback: %s", line)
 		}
+	}
+}
+
+// A pod that cannot start ends the wait with its own event, and putting it
+// right needs nothing but another up.
+func TestFailureQuotesThePod(t *testing.T) {
+	needShared(t)
+	devenv(t, "up", "--name", beside, "--timeout", "15s", "--set", "spec.dex.values.image.tag=no-such-tag").
+		wants(t, 4, "the limit of 15s was reached while waiting for Deployment dex/dex", "no-such-tag", "event: Failed", "hint: go on where it stopped: devenv up --name "+beside)
+	if s := statusOf(t, beside); s.Ready {
+		t.Error("status says that it is ready")
+	}
+	must(t, "up", "--name", beside)
+	must(t, "check", "--name", beside)
+}
+
+// Dex's gRPC API, which makes anybody an administrator, opens only to the
+// client certificate that devenv has.
+func TestAdministrationOfDexIsClosed(t *testing.T) {
+	needShared(t)
+	admin := statusOf(t, shared).Clusters[0].Kubeconfig
+	out, err := kubectl(t, admin, "--namespace=dex", "get", "services", "--output=jsonpath={range .items[*]}{.spec.type} {.spec.ports[*].targetPort}{\"\\n\"}{end}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "NodePort") && strings.TrimSpace(line) != "NodePort 5554" {
+			t.Errorf("more than https is open on the node: %s", line)
+		}
+	}
+	ip, err := kubectl(t, admin, "--namespace=dex", "get", "pods", "--selector=app.kubernetes.io/name=dex", "--output=jsonpath={.items[0].status.podIP}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// from the node, with a certificate of nobody: the handshake is refused
+	said, err := exec.Command("docker", "exec", node(shared), "curl", "--silent", "--show-error", "--insecure", "--http2", "https://"+ip+":5557/").CombinedOutput()
+	if err == nil || !strings.Contains(string(said), "certificate required") && !strings.Contains(string(said), "alert") {
+		t.Errorf("without a certificate: %v, %s", err, said)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	needShared(t)
+	folder := filepath.Join(t.TempDir(), "logs")
+	r := must(t, "logs", "--name", shared, folder)
+	if strings.TrimSpace(r.stdout) != folder {
+		t.Errorf("stdout: %s", r.stdout)
+	}
+	found, err := filepath.Glob(filepath.Join(folder, node(shared), "pods", "kube-system_kube-apiserver-*", "kube-apiserver", "*.log"))
+	if err != nil || len(found) == 0 {
+		t.Errorf("no log of the API server: %v", err)
+	}
+}
+
+func TestListShowsBoth(t *testing.T) {
+	needShared(t)
+	var list []struct {
+		Name  string
+		Ready bool
+	}
+	if err := json.Unmarshal([]byte(must(t, "list", "--output", "json").stdout), &list); err != nil {
+		t.Fatal(err)
+	}
+	ready := map[string]bool{}
+	for _, l := range list {
+		ready[l.Name] = l.Ready
+	}
+	if !ready[shared] || !ready[beside] {
+		t.Errorf("%v", list)
 	}
 }

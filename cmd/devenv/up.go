@@ -19,9 +19,21 @@ func profileFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "profile", Usage: "shipped `PROFILE`, see devenv profiles list", Value: "default"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "profile in a `FILE` of your own"},
-		&cli.StringSliceFlag{Name: "set", Usage: "change one field of the profile: `path.to.field=value`, may be repeated"},
+		&cli.GenericFlag{Name: "set", Usage: "change one field of the profile: `path.to.field=value`, may be repeated", Value: &assignments{}},
 	}
 }
+
+// assignments are the values of --set. urfave/cli's own slice flag would split
+// each at its commas.
+type assignments []string
+
+// Set adds one.
+func (a *assignments) Set(value string) error {
+	*a = append(*a, value)
+	return nil
+}
+
+func (a *assignments) String() string { return strings.Join(*a, " ") }
 
 func upCommand() *cli.Command {
 	return &cli.Command{
@@ -105,10 +117,11 @@ func loadProfile(c *cli.Context) (*profiles.Environment, error) {
 	if c.IsSet("file") && c.IsSet("profile") {
 		return nil, failure.Newf(failure.Usage, "--file and --profile exclude each other")
 	}
+	set := *c.Generic("set").(*assignments)
 	if file := c.String("file"); file != "" {
-		profile, err := profiles.LoadFile(file, c.StringSlice("set")...)
+		profile, err := profiles.LoadFile(file, set...)
 		return profile, profileError(err)
 	}
-	profile, err := profiles.Load(c.String("profile"), c.StringSlice("set")...)
+	profile, err := profiles.Load(c.String("profile"), set...)
 	return profile, profileError(err)
 }

@@ -1,0 +1,62 @@
+package identity
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestTokenAsksAsRFC6749Says(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, secret, _ := r.BasicAuth()
+		_ = r.ParseForm()
+		switch {
+		case r.URL.Path != "/token" || r.Form.Get("grant_type") != "password":
+			http.NotFound(w, r)
+		case id != "app" || secret != "p%25s": // form-encoded, section 2.3.1
+			http.Error(w, "who is "+id+" "+secret, http.StatusTeapot)
+		case r.Form.Get("password") != "right":
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"error":"access_denied","error_description":"Invalid username or password"}`))
+		default:
+			_, _ = w.Write([]byte(`{"id_token":"` + r.Form.Get("scope") + `"}`))
+		}
+	}))
+	defer server.Close()
+	request := TokenRequest{Client: "app", Secret: "p%s", Email: "a@example.com", Password: "right", Audience: "other"}
+	token, err := Token(t.Context(), server.Client(), server.URL, request)
+	if err != nil || token != "openid email profile groups audience:server:client_id:other" {
+		t.Errorf("%q, %v", token, err)
+	}
+	request.Password = "wrong"
+	var refused *LoginError
+	if _, err = Token(t.Context(), server.Client(), server.URL, request); !errors.As(err, &refused) || refused.Code != "access_denied" || !strings.Contains(err.Error(), "a@example.com") {
+		t.Errorf("%v", err)
+	}
+	request.Secret = "wrong"
+	if _, err = Token(t.Context(), server.Client(), server.URL, request); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "418") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	signer, err := NewSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signer.Sign(map[string]any{"sub": "x", "exp": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := Claims(token)
+	if err != nil || claims["sub"] != "x" {
+		t.Errorf("%v, %v", claims, err)
+	}
+	for _, bad := range []string{"", "a.b", "a.!.c", "a.YQ.c"} {
+		if _, err := Claims(bad); err == nil {
+			t.Errorf("%q has claims", bad)
+		}
+	}
+}
