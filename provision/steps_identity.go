@@ -58,7 +58,7 @@ func (e *Environment) ensureDex(ctx context.Context, c profiles.Cluster) (change
 		return changed, err
 	}
 	values, err := identity.Values(identity.Settings{
-		Issuer: e.Issuer(), Port: e.record.IssuerPort, Dex: e.record.Profile.Spec.Dex,
+		Issuer: e.Issuer(), Dex: e.record.Profile.Spec.Dex,
 		Image: e.pins.Charts["dex"].Images[""], Certificate: trust.Fingerprint(serving),
 	})
 	if err != nil {
@@ -110,7 +110,6 @@ func (e *Environment) ensureServingSecret(ctx context.Context, admin *kube.Clien
 	if err != nil {
 		return nil, false, err
 	}
-	// cert-manager will own it, so it is created and not applied
 	_, err = admin.Apply(ctx, e.dexCertificate().PreparedSecret(pair.CertPEM, pair.KeyPEM, authority.CertPEM))
 	return pair.CertPEM, true, err
 }

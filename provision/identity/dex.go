@@ -42,7 +42,6 @@ const certificateAnnotation = "devenv.dev/serving-certificate"
 // Settings are what Dex's configuration is made from.
 type Settings struct {
 	Issuer string // URL
-	Port   int    // of the issuer, everywhere
 	Dex    profiles.Dex
 	Image  profiles.ImagePin
 	// Certificate is the fingerprint of the serving certificate in place.

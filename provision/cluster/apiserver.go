@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// WaitForAPIServer returns when the API server is ready, with the
+// administrator's kubeconfig for the host.
+func (c *Cluster) WaitForAPIServer(ctx context.Context) ([]byte, error) {
+	client := &http.Client{
+		Timeout: 2 * time.Second,
+		// only asked whether it is there: its CA comes with the kubeconfig
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+	}
+	address := fmt.Sprintf("https://127.0.0.1:%d/readyz", c.spec.APIPort)
+	err := c.poll(ctx, "the API server on "+address, func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := c.provider.KubeConfig(c.spec.Name, false)
+	if err != nil {
+		return nil, fmt.Errorf("could not read the kubeconfig of the cluster %q: %w", c.spec.Name, err)
+	}
+	return []byte(kubeconfig), nil
+}
+
+func (c *Cluster) assertFlags(ctx context.Context) error {
+	const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	text, err := c.engine.output(ctx, "exec", c.Node(), "cat", manifest)
+	if err != nil {
+		return fmt.Errorf("could not read %s on the node %s: %w", manifest, c.Node(), err)
+	}
+	var pod struct {
+		Spec struct {
+			Containers []struct{ Command []string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(text), &pod); err != nil || len(pod.Spec.Containers) == 0 {
+		return fmt.Errorf("could not read %s on the node %s: %w", manifest, c.Node(), err)
+	}
+	return missingFlags(c.spec.APIServerArgs, pod.Spec.Containers[0].Command)
+}
+
+// missingFlags names the flags that a command line lacks.
+func missingFlags(want map[string]string, command []string) error {
+	have := map[string]bool{}
+	for _, argument := range command {
+		have[argument] = true
+	}
+	var missing []string
+	for name, value := range want {
+		if flag := "--" + name + "=" + value; !have[flag] {
+			missing = append(missing, flag)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("the API server runs without %s", strings.Join(missing, " "))
+	}
+	return nil
+}
+
+// APIServerLog returns the last lines of the API server's log, each with its
+// time in front (RFC 3339), as the CRI writes them.
+func (c *Cluster) APIServerLog(ctx context.Context) (string, error) {
+	log, err := c.engine.output(ctx, "exec", c.Node(), "sh", "-c",
+		"tail -q -n 2000 /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log")
+	if err != nil {
+		return "", fmt.Errorf("could not read the API server's log: %w", err)
+	}
+	return log, nil
+}
