@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -160,11 +161,12 @@ func TestRenewedCertificateIsServed(t *testing.T) {
 	s := statusOf(t, shared)
 	admin := s.Clusters[0].Kubeconfig
 	serial := func() string {
-		out, err := exec.Command("sh", "-c", "openssl s_client -connect "+s.Issuer.Address+" -servername dex.e2e.localhost </dev/null 2>/dev/null | openssl x509 -noout -serial").Output()
+		conn, err := tls.Dial("tcp", s.Issuer.Address, &tls.Config{InsecureSkipVerify: true, ServerName: "dex.e2e.localhost"})
 		if err != nil {
 			return ""
 		}
-		return string(out)
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	before := serial()
 	if before == "" {
@@ -217,7 +219,7 @@ func TestPortTaken(t *testing.T) {
 	port--
 	defer listener.Close()
 	devenv(t, "up", "--name", "e2e-port", "--set", fmt.Sprintf("spec.dex.port=%d", port)).
-		wants(t, 3, fmt.Sprintf("port %d on 127.0.0.1 is taken", port), "hint: see what listens there: ss -ltnp", "devenv down --name e2e-port")
+		wants(t, 3, fmt.Sprintf("port %d on 127.0.0.1 is taken", port), "hint: see what listens there: ss -ltnp", "hint: or choose another one in the profile: spec.dex.port", "hint: or take it away: devenv down --name e2e-port")
 	must(t, "down", "--name", "e2e-port")
 	nothingLeft(t, "e2e-port")
 }

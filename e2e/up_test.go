@@ -125,7 +125,13 @@ func TestChangedUsersAndClients(t *testing.T) {
 		}
 		return c
 	}
-	before := claims()
+	credential := func() string {
+		return must(t, "token", "--name", beside, "--user", "dev@example.com", "--output", "exec-credential").stdout
+	}
+	before, kept := claims(), credential()
+	if credential() != kept {
+		t.Error("the token was not kept")
+	}
 	r := must(t, "up", "--name", beside,
 		"--set", "spec.dex.clients[1].secret=another-secret",
 		"--set", "spec.dex.users[1].groups=[developers, night-shift]",
@@ -136,6 +142,9 @@ func TestChangedUsersAndClients(t *testing.T) {
 	after := claims() // with the new secret and the new password
 	if groups, _ := json.Marshal(after["groups"]); string(groups) != `["developers","night-shift"]` {
 		t.Errorf("groups are %s", groups)
+	}
+	if credential() == kept {
+		t.Error("a token with the old groups is still given out")
 	}
 	if before["sub"] != after["sub"] {
 		t.Errorf("the subject changed from %v to %v", before["sub"], after["sub"])

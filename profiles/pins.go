@@ -16,7 +16,8 @@ var pinsYAML []byte
 
 // Pins is pins.yaml: the one home of every version that devenv installs.
 type Pins struct {
-	// DefaultKubernetes is the version of a cluster that names none.
+	// DefaultKubernetes is the version of a cluster that names none. A sources
+	// file cannot change it.
 	DefaultKubernetes string `json:"defaultKubernetes,omitempty"`
 	// NodeImages by Kubernetes version.
 	NodeImages map[string]NodeImagePin `json:"nodeImages"`
@@ -102,15 +103,28 @@ func PinnedWith(sourcesFile string) (Pins, error) {
 	}
 	pins.Charts = maps.Clone(pins.Charts)
 	for name, c := range sources.Charts {
-		c.Path = absolute(c.Path)
-		for key, image := range c.Images {
-			image.Archive = absolute(image.Archive)
-			c.Images[key] = image
-		}
-		pins.Charts[name] = c
-	}
-	if sources.DefaultKubernetes != "" {
-		pins.DefaultKubernetes = sources.DefaultKubernetes
+		pins.Charts[name] = pins.Charts[name].with(c, absolute)
 	}
 	return pins, nil
+}
+
+// with lays another pin's fields over this one's. A chart from a path has no
+// pinned digest.
+func (c ChartPin) with(over ChartPin, absolute func(string) string) ChartPin {
+	if over.Repository != "" {
+		c.Repository = over.Repository
+	}
+	if over.Version != "" {
+		c.Version = over.Version
+	}
+	if over.SHA256 != "" || over.Path != "" || over.Repository != "" {
+		c.SHA256 = over.SHA256
+	}
+	c.Path = absolute(over.Path)
+	c.Images = maps.Clone(c.Images)
+	for key, image := range over.Images {
+		image.Archive = absolute(image.Archive)
+		c.Images[key] = image
+	}
+	return c
 }

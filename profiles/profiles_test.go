@@ -67,6 +67,9 @@ func TestSourcesAreLaidOverThePins(t *testing.T) {
 	if c := p.Charts["dex"]; c.Path != filepath.Join(folder, "charts/dex") || c.Images[""].Archive != "/abs/dex.tar" {
 		t.Errorf("chart %+v", c)
 	}
+	if c := p.Charts["dex"]; c.SHA256 != "" || c.Repository != Pinned().Charts["dex"].Repository {
+		t.Errorf("chart %+v", c)
+	}
 	if c := p.Charts["cert-manager"]; c.Version != Pinned().Charts["cert-manager"].Version {
 		t.Errorf("chart %+v", c)
 	}
@@ -112,7 +115,7 @@ func TestSetKeepsTypes(t *testing.T) {
 	p, err := Load("default",
 		"spec.clusters[0].trust.flags.groupsPrefix=oidc:",
 		"spec.dex.port=30123",
-		"spec.dex.users[3].emailVerified=false",
+		"spec.dex.users[4]={email: new@example.com, emailVerified: false}",
 		"spec.dex.users[3].groups=[a, b]",
 		"spec.dex.clients[2]={id: third, public: true}",
 		"spec.dex.values.replicaCount=2")
@@ -120,7 +123,7 @@ func TestSetKeepsTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := p.User("guest@example.com")
-	if p.Spec.Clusters[0].Trust.Flags.GroupsPrefix != "oidc:" || p.Spec.Dex.Port != 30123 || *u.EmailVerified || len(u.Groups) != 2 ||
+	if p.Spec.Clusters[0].Trust.Flags.GroupsPrefix != "oidc:" || p.Spec.Dex.Port != 30123 || *p.User("new@example.com").EmailVerified || len(u.Groups) != 2 ||
 		p.Client("third") == nil || p.Spec.Dex.Values["replicaCount"] != 2.0 {
 		t.Errorf("%+v", p.Spec)
 	}
@@ -140,6 +143,7 @@ func TestMistakes(t *testing.T) {
 		"spec.dex.port=80":                           "spec.dex.port: ",
 		"spec.dex.users=[]":                          "spec.dex.users: ",
 		"spec.expectations[0].user=admn@example.com": `did you mean "admin@example.com"?`,
+		"spec.dex.users[3].emailVerified=false":      `spec.expectations[3].user: the e-mail of "guest@example.com" is not verified`,
 		"spec.expectations[0].cluster=other":         `spec.expectations[0].cluster: there is no cluster "other"`,
 		"spec.expectations[0].user={}":               "spec.expectations[0].user: ",
 		"kind=Environmnt":                            "kind: ",

@@ -38,6 +38,9 @@ func (m *report) clusters(e *Environment) {
 		} else if id := c.Trust.Flags.ClientID; id != "" && e.Client(id) == nil {
 			m.add(path+".trust.flags.clientID", "there is no client %q in spec.dex.clients, they are: %s", id, strings.Join(clientIDs(e), ", "))
 		}
+		if e.needsVerified(c.Name) && !slices.ContainsFunc(e.Spec.Dex.Users, func(u User) bool { return *u.EmailVerified }) {
+			m.add(path+".trust.flags.usernameClaim", "no user has a verified e-mail, so that nobody could log in")
+		}
 		m.access(path+".access", c.Access)
 	}
 	if len(e.Spec.Clusters) > 1 {
@@ -109,6 +112,9 @@ func (m *report) dex(e *Environment) {
 func (m *report) expectations(e *Environment) {
 	for i, x := range e.Spec.Expectations {
 		path := fmt.Sprintf("spec.expectations[%d]", i)
+		if u := e.User(x.User); u != nil && !*u.EmailVerified && e.needsVerified(x.Cluster) {
+			m.add(path+".user", "the e-mail of %q is not verified, so that cluster %q refuses all of their tokens; the check proves it by itself", x.User, x.Cluster)
+		}
 		if e.User(x.User) == nil {
 			m.add(path+".user", "there is no user %q in spec.dex.users%s", x.User, didYouMean(x.User, emails(e)))
 		}
@@ -124,6 +130,13 @@ func (m *report) expectations(e *Environment) {
 		}
 	}
 	sort.Strings(*m)
+}
+
+// needsVerified says whether a cluster takes user names from the e-mail, which
+// the API server does only for verified ones.
+func (e *Environment) needsVerified(cluster string) bool {
+	c := e.Cluster(cluster)
+	return c != nil && c.Trust.Flags != nil && c.Trust.Flags.UsernameClaim == "email"
 }
 
 // Action is one thing a user may or may not do.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
@@ -47,8 +48,11 @@ func (e *Environment) remove(ctx context.Context) (changed bool, err error) {
 
 func (e *Environment) removeContainers(ctx context.Context) ([]string, error) {
 	if err := e.findEngine(ctx); err != nil {
-		if e.record.Engine == "" {
-			return nil, nil // it never came to a container
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if e.record.Engine == "" && errors.Is(err, cluster.ErrNoEngine) {
+			return nil, nil // there is none, and never was: no containers either
 		}
 		return nil, failure.New(failure.Prerequisite, fmt.Errorf("could not remove the containers of environment %q: %w", e.record.Name, err))
 	}

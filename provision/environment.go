@@ -66,14 +66,14 @@ func Open(home state.Home, name string) (*Environment, error) {
 		return nil, absent.Hint("make it with: devenv up%s", nameFlag(name))
 	}
 	if err != nil {
-		return nil, err
+		return nil, failure.New(failure.Usage, err, "take it away and make it anew: devenv down"+nameFlag(name))
 	}
 	return newEnvironment(home, record), nil
 }
 
 func newEnvironment(home state.Home, record *state.Record) *Environment {
 	return &Environment{
-		home: home, dir: home.Dir(record.Name), record: record, pins: profiles.Pinned(),
+		home: home, dir: home.Dir(record.Name), record: record, pins: record.Pins,
 		clusters: map[string]*cluster.Cluster{}, admins: map[string]*kube.Client{},
 	}
 }
@@ -89,9 +89,6 @@ func nameFlag(name string) string {
 
 // DefaultName is the environment that commands mean when they name none.
 const DefaultName = "dev"
-
-// Record is what the environment was made from. It holds secrets.
-func (e *Environment) Record() *state.Record { return e.record }
 
 // domain is what the environment's authority may sign for.
 func (e *Environment) domain() string { return e.record.Name + ".localhost" }

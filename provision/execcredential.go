@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,6 +53,14 @@ func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token st
 	}
 	_, err = e.dir.Write([]byte(token), "tokens", file)
 	return token, expires, err
+}
+
+// forgetTokens makes the next ExecCredential log in anew.
+func (e *Environment) forgetTokens() error {
+	if err := os.RemoveAll(e.dir.Path("tokens")); err != nil {
+		return fmt.Errorf("could not remove the tokens that were kept: %w", err)
+	}
+	return nil
 }
 
 // expiry is when a token should be given out no more.

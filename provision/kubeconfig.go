@@ -176,7 +176,10 @@ func (e *Environment) rememberMerged(file string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	files := strings.Fields(string(have))
+	files := strings.Split(strings.TrimSpace(string(have)), "\n")
+	if len(have) == 0 {
+		files = nil
+	}
 	if slices.Contains(files, file) {
 		return nil
 	}
@@ -188,8 +191,11 @@ func (e *Environment) rememberMerged(file string) error {
 // was merged into.
 func (e *Environment) unmergeKubeconfig() (changed bool, err error) {
 	have, err := e.dir.Read(mergedFile)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return false, nil // never merged
+	}
+	if err != nil {
+		return false, err
 	}
 	for _, file := range strings.Split(strings.TrimSpace(string(have)), "\n") {
 		did, err := e.unmergeFrom(file)
@@ -224,11 +230,13 @@ func (e *Environment) unmergeFrom(file string) (changed bool, err error) {
 	for name := range config.Clusters {
 		if mine(name) {
 			delete(config.Clusters, name)
+			changed = true
 		}
 	}
 	for name := range config.AuthInfos {
 		if mine(name) {
 			delete(config.AuthInfos, name)
+			changed = true
 		}
 	}
 	if mine(config.CurrentContext) {

@@ -17,7 +17,7 @@ func (e *Environment) plan() []Step {
 	return []Step{
 		{"engine", "Container engine", nil, e.ensureEngine},
 		{"trust", "Certificate authority, constrained to " + e.domain(), nil, e.ensureTrust},
-		{"charts", "Charts of Dex and cert-manager", nil, e.ensureCharts},
+		{"charts", "Charts of Dex and cert-manager", needs("engine"), e.ensureCharts},
 		{"node-image", "Node image, Kubernetes " + main.KubernetesVersion, needs("engine"), on(e.ensureNodeImage)},
 		{"node", "Node of cluster " + main.Name, needs("trust", "node-image"), on(e.ensureNode)},
 		{"images", "Images of Dex and cert-manager in the node", needs("node"), on(e.ensureImages)},
@@ -46,7 +46,7 @@ func Plan(r UpRequest) ([]Step, error) {
 	if err != nil {
 		old = nil // none, or none that can be read: as for the first time
 	}
-	record, err := resolve(r.Name, r.Profile, old)
+	record, err := resolve(r.Home, r.Name, r.Profile, old)
 	if err != nil {
 		return nil, err
 	}

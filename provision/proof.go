@@ -27,7 +27,7 @@ func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error)
 	if err != nil {
 		return false, err
 	}
-	return false, report.Error()
+	return false, e.CheckFailure(report)
 }
 
 // Check proves the environment. A proof that fails is in the report; the error
@@ -83,10 +83,8 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster, scratch 
 	}
 
 	var identities, rights, kubectl []func() []check.Result
-	for _, u := range e.record.Profile.Spec.Dex.Users {
-		if *u.EmailVerified || c.Trust.Flags.UsernameClaim != "email" {
-			identities = append(identities, func() []check.Result { return []check.Result{target.Identity(ctx, logins[u.Email])} })
-		}
+	for _, u := range e.acceptedUsers(c) {
+		identities = append(identities, func() []check.Result { return []check.Result{target.Identity(ctx, logins[u.Email])} })
 	}
 	for _, x := range e.record.Profile.Spec.Expectations {
 		if x.Cluster != c.Name {
@@ -95,7 +93,7 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster, scratch 
 		rights = append(rights, func() []check.Result { return target.Access(ctx, logins[x.User], x) })
 		kubectl = append(kubectl, func() []check.Result { return target.KubectlAccess(ctx, logins[x.User], x) })
 	}
-	first := e.record.Profile.Spec.Dex.Users[0]
+	first := e.acceptedUsers(c)[0]
 	kubectl = append(kubectl, func() []check.Result { return []check.Result{target.KubectlIdentity(ctx, logins[first.Email])} })
 	pod := func() []check.Result {
 		return []check.Result{check.IssuerFromPod(ctx, admin, identity.Namespace, e.pins.Charts["dex"].Images[""].Ref(), e.Issuer(), string(ca))}
@@ -107,6 +105,19 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster, scratch 
 		pod,
 	})
 	return results, ctx.Err()
+}
+
+// acceptedUsers are those whose tokens a cluster takes: where the user name is
+// the e-mail, it must be verified. There is at least one, or the profile would
+// not be valid.
+func (e *Environment) acceptedUsers(c profiles.Cluster) []profiles.User {
+	var accepted []profiles.User
+	for _, u := range e.record.Profile.Spec.Dex.Users {
+		if *u.EmailVerified || c.Trust.Flags.UsernameClaim != "email" {
+			accepted = append(accepted, u)
+		}
+	}
+	return accepted
 }
 
 // checkCluster is a cluster as the check sees it.
@@ -193,8 +204,8 @@ func (e *Environment) expectedLogin(f *profiles.OIDCFlags, u profiles.User, clai
 	return login, nil
 }
 
-// refusals are tokens of the first user that are wrong in exactly one way, and
-// signed by Dex's own key unless that is the way.
+// refusals are tokens of the first user that are wrong in exactly one way:
+// signed by Dex's own key, unless the signature is what is wrong.
 func (e *Environment) refusals(ctx context.Context, c profiles.Cluster, logins map[string]check.Login) ([]check.Refusal, error) {
 	admin, err := e.admin(e.record.Profile.Spec.Clusters[0].Name)
 	if err != nil {
@@ -204,35 +215,35 @@ func (e *Environment) refusals(ctx context.Context, c profiles.Cluster, logins m
 	if err != nil {
 		return nil, err
 	}
-	nobody, err := identity.NewSigner()
-	if err != nil {
-		return nil, err
-	}
-	good := logins[e.record.Profile.Spec.Dex.Users[0].Email].Token
+	good := logins[e.acceptedUsers(c)[0].Email].Token
 	claims, err := identity.Claims(good)
 	if err != nil {
 		return nil, err
 	}
 	var failed error
-	forge := func(signer *identity.Signer, change map[string]any) string {
+	forge := func(change map[string]any) string {
 		altered := maps.Clone(claims)
 		maps.Copy(altered, change)
-		token, err := signer.Sign(altered)
+		token, err := dex.Sign(altered)
 		failed = errors.Join(failed, err)
 		return token
 	}
 	hourAgo := time.Now().Add(-time.Hour).Unix()
 	list := []check.Refusal{
 		{Name: "no token"},
-		{Name: "another audience", Token: forge(dex, map[string]any{"aud": "somebody-else"}), Reason: regexp.MustCompile(`expected audience .* got \[[^\]]*\]`)},
-		{Name: "expired", Token: forge(dex, map[string]any{"iat": hourAgo - 3600, "exp": hourAgo}), Reason: regexp.MustCompile(`token is expired \(Token Expiry: [^)]*\)`)},
+		{Name: "another audience", Token: forge(map[string]any{"aud": "somebody-else"}), Reason: regexp.MustCompile(`expected audience .* got \[[^\]]*\]`)},
+		{Name: "expired", Token: forge(map[string]any{"iat": hourAgo - 3600, "exp": hourAgo}), Reason: regexp.MustCompile(`token is expired \(Token Expiry: [^)]*\)`)},
 		{Name: "tampered", Token: tamper(good), Reason: regexp.MustCompile(`failed to verify signature: [^"\]]*`)},
-		{Name: "another issuer", Token: forge(nobody, map[string]any{"iss": "https://elsewhere.example"}), Reason: regexp.MustCompile(`err="invalid bearer token"`)},
+		{Name: "another issuer", Token: forge(map[string]any{"iss": "https://elsewhere.example"}), Reason: regexp.MustCompile(`err="invalid bearer token"`)},
 	}
 	if c.Trust.Flags.UsernameClaim == "email" {
-		list = append(list, check.Refusal{
-			Name: "e-mail not verified", Token: forge(dex, map[string]any{"email_verified": false}), Reason: regexp.MustCompile(`oidc: email not verified`),
-		})
+		notVerified := regexp.MustCompile(`oidc: email not verified`)
+		list = append(list, check.Refusal{Name: "e-mail not verified", Token: forge(map[string]any{"email_verified": false}), Reason: notVerified})
+		for _, u := range e.record.Profile.Spec.Dex.Users {
+			if !*u.EmailVerified { // as Dex itself issues it
+				list = append(list, check.Refusal{Name: "e-mail of " + u.Email + " not verified", Token: logins[u.Email].Token, Reason: notVerified})
+			}
+		}
 	}
 	return list, failed
 }

@@ -15,7 +15,9 @@ import (
 
 // resolve makes a record out of a profile: random passwords and secrets, free
 // ports. What an earlier record chose is kept.
-func resolve(name string, profile *profiles.Environment, old *state.Record) (*state.Record, error) {
+//
+// Ports of other environments are left to them, also while those do not run.
+func resolve(home state.Home, name string, profile *profiles.Environment, old *state.Record) (*state.Record, error) {
 	r := &state.Record{Name: name, Profile: *profile, APIPorts: map[string]int{}}
 	if old == nil {
 		old = &state.Record{}
@@ -42,57 +44,75 @@ func resolve(name string, profile *profiles.Environment, old *state.Record) (*st
 			c.Secret = rand.Text()
 		}
 	}
+	taken, err := portsOfOthers(home, name)
+	if err != nil {
+		return nil, err
+	}
 	r.IssuerPort = profile.Spec.Dex.Port
 	if r.IssuerPort == 0 {
 		r.IssuerPort = old.IssuerPort
 	}
 	if r.IssuerPort == 0 {
-		port, err := freeNodePort()
-		if err != nil {
+		if r.IssuerPort, err = freePort(firstNodePort, lastNodePort, taken); err != nil {
 			return nil, err
 		}
-		r.IssuerPort = port
 	}
 	for _, c := range profile.Spec.Clusters {
 		if r.APIPorts[c.Name] = old.APIPorts[c.Name]; r.APIPorts[c.Name] != 0 {
 			continue
 		}
-		port, err := freePort()
+		port, err := freePort(firstAPIPort, lastAPIPort, taken)
 		if err != nil {
 			return nil, err
 		}
 		r.APIPorts[c.Name] = port
+		taken[port] = true
 	}
 	return r, nil
 }
 
-// The range in which Kubernetes hands out node ports.
-const firstNodePort, lastNodePort = 30000, 32767
+// Where ports are chosen: the range in which Kubernetes hands out node ports,
+// and one below it, out of the way of outgoing connections.
+const (
+	firstNodePort, lastNodePort = 30000, 32767
+	firstAPIPort, lastAPIPort   = 20000, 29999
+)
 
-// freeNodePort finds a free port at a random place in the range, so that
-// environments that start together rarely choose the same.
-func freeNodePort() (int, error) {
-	const count = lastNodePort - firstNodePort + 1
-	start, err := rand.Int(rand.Reader, big.NewInt(count))
+// freePort finds a free port at a random place in a range, so that environments
+// that start together rarely choose the same.
+func freePort(first, last int, taken map[int]bool) (int, error) {
+	count := last - first + 1
+	start, err := rand.Int(rand.Reader, big.NewInt(int64(count)))
 	if err != nil {
 		return 0, err
 	}
 	for i := range count {
-		port := firstNodePort + (int(start.Int64())+i)%count
-		if portFree(port) {
+		port := first + (int(start.Int64())+i)%count
+		if !taken[port] && portFree(port) {
 			return port, nil
 		}
 	}
-	return 0, failure.Newf(failure.Prerequisite, "no port from %d to %d is free on 127.0.0.1", firstNodePort, lastNodePort)
+	return 0, failure.Newf(failure.Prerequisite, "no port from %d to %d is free on 127.0.0.1", first, last)
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// portsOfOthers are the ports that other environments have, running or not.
+func portsOfOthers(home state.Home, name string) (map[int]bool, error) {
+	names, err := home.Names()
 	if err != nil {
-		return 0, fmt.Errorf("could not find a free port: %w", err)
+		return nil, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	taken := map[int]bool{}
+	for _, other := range names {
+		record, err := home.Dir(other).Record()
+		if other == name || err != nil { // one that cannot be read has no claim
+			continue
+		}
+		taken[record.IssuerPort] = true
+		for _, port := range record.APIPorts {
+			taken[port] = true
+		}
+	}
+	return taken, nil
 }
 
 func portFree(port int) bool {

@@ -23,7 +23,7 @@ func fakePlan(t *testing.T, during func(ctx context.Context, id string) error) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := resolve("fake", profile, nil)
+	record, err := resolve(state.Home(t.TempDir()), "fake", profile, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,6 +111,8 @@ type Listed struct {
 	Profile string `json:"profile"`
 	Ready   bool   `json:"ready"`
 	Issuer  string `json:"issuer"`
+	// Problem says why nothing more is known of it; empty if it is known.
+	Problem string `json:"problem,omitempty"`
 }
 
 // List looks at every environment.
@@ -121,25 +123,32 @@ func List(ctx context.Context, home state.Home) ([]Listed, error) {
 	}
 	list := []Listed{}
 	for _, name := range names {
-		e, err := Open(home, name)
-		if failure.ClassOf(err) == failure.Usage && err != nil {
-			list = append(list, Listed{Name: name}) // a folder that an `up` left half-way
-			continue
+		listed, err := look(ctx, home, name)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		if err != nil {
-			return nil, err
+			listed = Listed{Name: name, Problem: err.Error()} // the others are still to be seen
 		}
-		status, err := e.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Listed{Name: name, Profile: status.Profile, Ready: status.Ready, Issuer: status.Issuer.URL})
+		list = append(list, listed)
 	}
 	return list, nil
 }
 
-// CollectLogs writes the logs of everything that runs in the environment, and
-// of the last `up`, to a folder.
+func look(ctx context.Context, home state.Home, name string) (Listed, error) {
+	e, err := Open(home, name)
+	if err != nil {
+		return Listed{}, err
+	}
+	status, err := e.Status(ctx)
+	if err != nil {
+		return Listed{}, err
+	}
+	return Listed{Name: name, Profile: status.Profile, Ready: status.Ready, Issuer: status.Issuer.URL}, nil
+}
+
+// CollectLogs writes the logs of everything that runs in the environment to a
+// folder.
 func (e *Environment) CollectLogs(ctx context.Context, folder string) error {
 	if err := e.findEngine(ctx); err != nil {
 		return err

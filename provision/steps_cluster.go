@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,8 +79,8 @@ func (e *Environment) chartCache() (string, error) {
 	return cache + "/devenv/charts", nil
 }
 
-// ensureCharts fetches charts early: a wrong digest or a missing network is
-// known before a cluster is made.
+// ensureCharts fetches charts while the cluster is being made: a wrong digest or
+// a missing network ends `up` in its first second.
 func (e *Environment) ensureCharts(context.Context) (changed bool, err error) {
 	cache, err := e.chartCache()
 	if err != nil {
@@ -96,16 +95,7 @@ func (e *Environment) ensureCharts(context.Context) (changed bool, err error) {
 }
 
 func (e *Environment) ensureNodeImage(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	pin, ok := e.pins.NodeImages[c.KubernetesVersion]
-	if !ok {
-		var known []string
-		for v := range e.pins.NodeImages {
-			known = append(known, v)
-		}
-		slices.Sort(known)
-		return false, failure.Newf(failure.Usage, "no node image is pinned for Kubernetes %s", c.KubernetesVersion).
-			Hint("known are: %s; a sources file (DEVENV_SOURCES) can name others", strings.Join(known, ", "))
-	}
+	pin := e.pins.NodeImages[c.KubernetesVersion]
 	changed, err = e.engine.EnsureImage(ctx, pin.Image, pin.Archive)
 	if err != nil && ctx.Err() == nil {
 		return changed, failure.New(failure.Prerequisite, err, "fetch it yourself and run the command again: "+e.engine.Command+" pull "+pin.Image)
@@ -123,6 +113,9 @@ func (e *Environment) ensureNode(ctx context.Context, c profiles.Cluster) (chang
 		}
 	}
 	changed, err = handle.Boot(ctx)
+	if changed {
+		err = errors.Join(err, e.forgetTokens()) // a new Dex has new keys
+	}
 	return changed, e.explain(err)
 }
 
@@ -136,9 +129,11 @@ func (e *Environment) explain(err error) error {
 	name := nameFlag(e.record.Name)
 	switch {
 	case errors.As(err, &taken):
-		return failure.New(failure.Prerequisite, err,
-			fmt.Sprintf("see what listens there: ss -ltnp 'sport = :%d'", taken.Port),
-			"or let devenv choose other ports: devenv down"+name+" && devenv up"+name)
+		other := "or let devenv choose other ports: devenv down" + name + " && devenv up" + name
+		if taken.Port == e.record.Profile.Spec.Dex.Port {
+			other = "or choose another one in the profile: spec.dex.port, 0 for any that is free"
+		}
+		return failure.New(failure.Prerequisite, err, fmt.Sprintf("see what listens there: ss -ltnp 'sport = :%d'", taken.Port), other)
 	case errors.As(err, &notOurs):
 		return failure.New(failure.Prerequisite, err,
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",
@@ -227,5 +222,8 @@ func (e *Environment) ensureDNS(ctx context.Context, c profiles.Cluster) (change
 		changed = true
 	}
 	rolled, err := annotatePods(ctx, admin, "kube-system", "coredns", dnsAnnotation, trust.Fingerprint([]byte(corefile)))
-	return changed || rolled, err
+	if err != nil {
+		return changed, err
+	}
+	return changed || rolled, admin.WaitAvailable(ctx, "kube-system", "coredns")
 }

@@ -227,15 +227,19 @@ func (e *Environment) ensureSeed(ctx context.Context, c profiles.Cluster) (chang
 		return clients, err
 	}
 	users, err := dex.EnsureUsers(ctx, e.record.Profile.Spec.Dex.Users)
+	if clients || users {
+		err = errors.Join(err, e.forgetTokens()) // they may say what is no longer so
+	}
 	return clients || users, err
 }
 
-// ensureToken waits for what matters: a token of the first user is accepted.
+// ensureToken waits for what matters: a token of the first user is accepted
+// (the first whose e-mail is verified, or it never would be).
 // The API server looks for the issuer every 10 s until it finds it (k8s.io/
 // apiserver, plugin/pkg/authenticator/token/oidc), and says nowhere that it
 // has: only a token tells.
 func (e *Environment) ensureToken(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	login, err := e.login(ctx, c, e.record.Profile.Spec.Dex.Users[0])
+	login, err := e.login(ctx, c, e.acceptedUsers(c)[0])
 	if err != nil {
 		return false, err
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,14 +40,8 @@ func Up(ctx context.Context, r UpRequest) (*Environment, error) {
 	if err := checkName(r.Name); err != nil {
 		return nil, err
 	}
-	for _, c := range r.Profile.Spec.Clusters {
-		if err := cluster.Supported(c.KubernetesVersion); err != nil {
-			return nil, failure.New(failure.Usage, err)
-		}
-	}
-	pins, err := profiles.PinnedWith(r.Sources)
-	if err != nil {
-		return nil, failure.New(failure.Usage, err)
+	if r.Progress == nil {
+		r.Progress = progress.Discard()
 	}
 	unlock, err := lock(ctx, r.Home, r.Name)
 	if err != nil {
@@ -57,7 +53,6 @@ func Up(ctx context.Context, r UpRequest) (*Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.pins = pins
 	if r.Timeout == 0 {
 		r.Timeout = defaultTimeout
 	}
@@ -83,41 +78,79 @@ func lock(ctx context.Context, home state.Home, name string) (unlock func(), err
 	return unlock, err
 }
 
-// prepare resolves the profile and saves the record, before anything is made,
-// so that whatever happens later can be taken down.
+// prepare checks everything that can be checked, resolves the profile and saves
+// the record, all before anything is made: what is refused changes nothing, and
+// whatever happens later can be taken down.
 func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	dir := r.Home.Dir(r.Name)
 	old, err := dir.Record()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, failure.New(failure.Usage, err, "take the environment away and make it anew: devenv down"+nameFlag(r.Name))
 	}
-	record, err := resolve(r.Name, r.Profile, old)
+	if old != nil && r.Sources == "" {
+		r.Sources = old.Sources // an environment stays with its sources
+	}
+	pins, err := profiles.PinnedWith(r.Sources)
+	if err != nil {
+		return nil, failure.New(failure.Usage, err)
+	}
+	if err := checkVersions(r.Profile, pins); err != nil {
+		return nil, err
+	}
+	record, err := resolve(r.Home, r.Name, r.Profile, old)
 	if err != nil {
 		return nil, err
 	}
 	if old != nil {
-		if differences := fixedDifferences(old, record); len(differences) > 0 {
-			if !r.Recreate {
-				return nil, failure.Newf(failure.Usage, "environment %q exists, and this cannot be changed in it:\n  %s", r.Name, strings.Join(differences, "\n  ")).
-					Hint("make it anew, its data will be lost: devenv up --recreate%s", nameFlag(r.Name))
-			}
-			if err := removeOld(ctx, r.Home, old); err != nil {
-				return nil, err
-			}
-			if record, err = resolve(r.Name, r.Profile, nil); err != nil {
-				return nil, err
-			}
+		if record, err = replaceFixed(ctx, r, old, record); err != nil {
+			return nil, err
 		}
 	}
-	e := newEnvironment(r.Home, record)
-	return e, dir.Save(record)
+	record.Sources, record.Pins = r.Sources, pins
+	return newEnvironment(r.Home, record), dir.Save(record)
 }
 
-// removeOld removes what cannot be changed in place; the lock is held.
-func removeOld(ctx context.Context, home state.Home, old *state.Record) error {
-	e := newEnvironment(home, old)
-	_, err := e.remove(ctx)
-	return err
+// checkVersions refuses versions of Kubernetes that cannot be made.
+func checkVersions(profile *profiles.Environment, pins profiles.Pins) error {
+	for _, c := range profile.Spec.Clusters {
+		if err := cluster.Supported(c.KubernetesVersion); err != nil {
+			return failure.New(failure.Usage, err)
+		}
+		if _, ok := pins.NodeImages[c.KubernetesVersion]; !ok {
+			return failure.Newf(failure.Usage, "no node image is pinned for Kubernetes %s", c.KubernetesVersion).
+				Hint("known are: %s; a sources file (DEVENV_SOURCES) can name others", strings.Join(slices.Sorted(maps.Keys(pins.NodeImages)), ", "))
+		}
+	}
+	return nil
+}
+
+// replaceFixed deals with what cannot be changed in place: it is an error, or
+// with Recreate the old environment goes. Where no cluster was ever finished
+// there is nothing to lose, so that what is left of it just goes.
+func replaceFixed(ctx context.Context, r UpRequest, old, record *state.Record) (*state.Record, error) {
+	differences := fixedDifferences(old, record)
+	if len(differences) == 0 {
+		return record, nil
+	}
+	e := newEnvironment(r.Home, old)
+	if e.everMade() && !r.Recreate {
+		return nil, failure.Newf(failure.Usage, "environment %q exists, and this cannot be changed in it:\n  %s", r.Name, strings.Join(differences, "\n  ")).
+			Hint("make it anew, its data will be lost: devenv up --recreate%s", nameFlag(r.Name))
+	}
+	if _, err := e.remove(ctx); err != nil {
+		return nil, err
+	}
+	return resolve(r.Home, r.Name, r.Profile, nil)
+}
+
+// everMade says whether a cluster of the environment was ever finished.
+func (e *Environment) everMade() bool {
+	for _, c := range e.record.Profile.Spec.Clusters {
+		if e.cluster(c).Complete() {
+			return true
+		}
+	}
+	return false
 }
 
 // failed ends what is under way, keeps what helps to understand the failure,
@@ -125,39 +158,35 @@ func removeOld(ctx context.Context, home state.Home, old *state.Record) error {
 func (e *Environment) failed(ctx context.Context, err error) error {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	abandoned := false
+	again := "go on where it stopped: devenv up" + nameFlag(e.record.Name)
+	var problems error
 	for _, handle := range e.clusters {
-		did, abandonErr := handle.Abandon(cleanup)
-		err = errors.Join(err, abandonErr)
-		abandoned = abandoned || did
+		removed, abandonErr := handle.Abandon(cleanup)
+		problems = errors.Join(problems, abandonErr)
+		if removed {
+			again = "the half-made cluster was removed; start again: devenv up" + nameFlag(e.record.Name)
+		}
 	}
-	saveErr := e.dir.Save(e.record)
+	problems = errors.Join(problems, e.dir.Save(e.record))
 
-	name := nameFlag(e.record.Name)
+	hints := []string{again, "or take it away: devenv down" + nameFlag(e.record.Name)}
 	var step *StepError
 	if !errors.As(err, &step) {
-		return errors.Join(err, saveErr)
+		return errors.Join(err, problems)
 	}
-	again := "go on where it stopped: devenv up" + name
-	if abandoned {
-		again = "the half-made cluster was removed; start again: devenv up" + name
-	}
-	hints := []string{again, "or take it away: devenv down" + name}
 	if ctx.Err() != nil {
-		return failure.New(failure.Interrupted, fmt.Errorf("interrupted; not done: %s", strings.Join(step.Unfinished, ", ")), hints...)
-	}
-	var typed *failure.Error
-	if errors.As(step.Err, &typed) {
-		return errors.Join(failure.New(typed.Class, err), saveErr)
+		return failure.New(failure.Interrupted, errors.Join(fmt.Errorf("interrupted; not done: %s", strings.Join(step.Unfinished, ", ")), problems), hints...)
 	}
 	class := failure.Provisioning
-	if step.Step.ID == "check" {
-		class = failure.Refused
+	var typed *failure.Error
+	if errors.As(step.Err, &typed) {
+		class, hints = typed.Class, append(slices.Clone(typed.Hints), hints...)
+		step.Err = typed.Err
 	}
-	if logs := e.dir.Path("logs"); exists(logs) {
-		hints = append(hints, "logs so far are in "+logs+"; for those of the cluster: devenv logs"+name)
+	if logs := e.dir.Path("logs"); class == failure.Provisioning && exists(logs) {
+		hints = append(hints, "logs so far are in "+logs+"; for those of the cluster: devenv logs"+nameFlag(e.record.Name))
 	}
-	return errors.Join(failure.New(class, err, hints...), saveErr)
+	return failure.New(class, errors.Join(step, problems), hints...)
 }
 
 func exists(path string) bool {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,17 +27,19 @@ func downCommand() *cli.Command {
 			}
 			names := []string{c.String("name")}
 			if c.Bool("all") {
-				if c.IsSet("name") {
+				if c.IsSet("name") && os.Getenv("DEVENV_NAME") == "" {
 					return failure.Newf(failure.Usage, "--all and --name exclude each other")
 				}
 				if names, err = home.Names(); err != nil {
 					return err
 				}
 			}
-			for _, name := range names {
+			var failed error
+			for _, name := range names { // one that fails does not save the others
 				changed, err := provision.Down(c.Context, home, name)
 				if err != nil {
-					return err
+					failed = errors.Join(failed, err)
+					continue
 				}
 				said := "there was nothing to take away"
 				if changed {
@@ -43,7 +47,7 @@ func downCommand() *cli.Command {
 				}
 				fmt.Fprintf(c.App.ErrWriter, "environment %s: %s\n", name, said)
 			}
-			return nil
+			return failed
 		},
 	}
 }

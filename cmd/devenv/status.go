@@ -92,7 +92,7 @@ func listCommand() *cli.Command {
 			t := table(c.App.Writer)
 			fmt.Fprintln(t, "NAME\tPROFILE\tREADY\tISSUER")
 			for _, l := range list {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Name, l.Profile, yesNo(l.Ready), l.Issuer)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Name, l.Profile, yesNo(l.Ready), l.Issuer+l.Problem)
 			}
 			return t.Flush()
 		},

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -53,6 +54,11 @@ func run(ctx context.Context, args []string) error {
 // up makes the sources file, or finds that none is needed.
 func (l *lab) up(ctx context.Context) error {
 	online := registriesAnswer(ctx)
+	if _, err := exec.LookPath("docker"); online && err != nil {
+		say("the registries answer, and there is no docker to look after: nothing to do")
+		fmt.Println()
+		return nil
+	}
 	if online && privilegedContainersStart(ctx, officialProbe) {
 		say("the registries answer and privileged containers start: nothing to do")
 		fmt.Println()

@@ -36,7 +36,7 @@ func Values(images map[string]profiles.ImagePin) map[string]any {
 		"image":           image(""),
 		"webhook":         map[string]any{"image": image("webhook")},
 		"cainjector":      map[string]any{"image": image("cainjector")},
-		// one replica of each: nobody to agree with on a leader
+		// its own namespace: the default, kube-system, is not for others' leases
 		"global": map[string]any{"leaderElection": map[string]any{"namespace": Namespace}},
 	}
 }

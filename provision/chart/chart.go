@@ -10,8 +10,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"sort"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -19,9 +22,11 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/cli"
+	"helm.sh/helm/v3/pkg/getter"
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
+	"helm.sh/helm/v3/pkg/repo"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -74,8 +79,13 @@ func (s Source) download(cache string) (string, error) {
 	defer os.RemoveAll(temporary)
 	settings := cli.New()
 	settings.RepositoryCache, settings.RepositoryConfig = temporary, filepath.Join(temporary, "repositories.yaml")
-	options := action.ChartPathOptions{RepoURL: s.Repository, Version: s.Version}
-	fetched, err := options.LocateChart(s.Name, settings)
+	address, err := repo.FindChartInRepoURL(s.Repository, s.Name, s.Version, "", "", "", getter.All(settings))
+	if err != nil {
+		return "", err
+	}
+	// by address: a bare name would first be looked for in the current folder
+	options := action.ChartPathOptions{Version: s.Version}
+	fetched, err := options.LocateChart(address, settings)
 	if err != nil {
 		return "", err
 	}
@@ -127,13 +137,13 @@ func copyOf(values map[string]any) map[string]any {
 // Ensure installs or upgrades a release, unless it is deployed with the same
 // chart and values and all of its objects exist. It does not wait for pods.
 // What an interrupted install or upgrade left is replaced.
-func Ensure(ctx context.Context, getter genericclioptions.RESTClientGetter, log func(string, ...any), r Release) (changed bool, err error) {
+func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log func(string, ...any), r Release) (changed bool, err error) {
 	config := new(action.Configuration)
-	if err := config.Init(getter, r.Namespace, "secret", log); err != nil {
+	if err := config.Init(client, r.Namespace, "secret", log); err != nil {
 		return false, fmt.Errorf("could not reach the releases in namespace %s: %w", r.Namespace, err)
 	}
-	if client, ok := config.KubeClient.(*kube.Client); ok {
-		client.Namespace = r.Namespace
+	if helm, ok := config.KubeClient.(*kube.Client); ok {
+		helm.Namespace = r.Namespace
 	}
 	last, err := config.Releases.Last(r.Name)
 	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
@@ -222,9 +232,12 @@ func (adjust adjuster) Run(rendered *bytes.Buffer) (*bytes.Buffer, error) {
 		return rendered, nil
 	}
 	out := &bytes.Buffer{}
-	for _, manifest := range releaseutil.SplitManifests(rendered.String()) {
+	manifests := releaseutil.SplitManifests(rendered.String())
+	names := slices.Collect(maps.Keys(manifests))
+	sort.Sort(releaseutil.BySplitManifestsOrder(names)) // Helm sorted them by kind, and installs them as they come
+	for _, name := range names {
 		object := map[string]any{}
-		if err := yaml.Unmarshal([]byte(manifest), &object); err != nil {
+		if err := yaml.Unmarshal([]byte(manifests[name]), &object); err != nil {
 			return nil, err
 		}
 		if len(object) == 0 {

@@ -57,7 +57,9 @@ func New(engine *Engine, spec Spec, log io.Writer) *Cluster {
 // trace of a half-made cluster that could be trusted.
 func (c *Cluster) completePath() string { return filepath.Join(c.spec.Files, "complete") }
 
-func (c *Cluster) complete() bool {
+// Complete says whether the cluster was ever finished. It asks no engine: the
+// cluster may be gone since.
+func (c *Cluster) Complete() bool {
 	_, err := os.Stat(c.completePath())
 	return err == nil
 }
@@ -79,9 +81,9 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 		running = running && f.Running
 	}
 	switch {
-	case running && c.complete():
-		return false, nil
-	case len(found) > 0 && c.complete():
+	case running && c.Complete():
+		return false, c.waitForContainerd(ctx) // it may be just starting
+	case len(found) > 0 && c.Complete():
 		for _, f := range found {
 			if _, err := c.engine.output(ctx, "start", f.Name); err != nil {
 				return false, fmt.Errorf("could not start the node %s: %w", f.Name, classifyPort(err))
@@ -156,7 +158,7 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 		return "absent", nil
 	case found[0].Files != c.spec.Files:
 		return "", &NotOursError{Name: c.spec.Name}
-	case !c.complete():
+	case !c.Complete():
 		return "incomplete", nil
 	case !found[0].Running:
 		return "stopped", nil

@@ -121,31 +121,34 @@ func (c *Cluster) Finish(ctx context.Context) error {
 	return c.assertFlags(ctx)
 }
 
-// Abandon ends a creation that is under way and removes what it made; did says
-// whether there was one.
-func (c *Cluster) Abandon(ctx context.Context) (did bool, err error) {
+// Abandon ends a creation that is under way and removes what it made; removed
+// says whether there was one. A creation that failed by itself is left as it
+// is, for its logs: the next Boot replaces it.
+func (c *Cluster) Abandon(ctx context.Context) (removed bool, err error) {
 	c.mu.Lock()
 	running := c.creation
 	c.mu.Unlock()
 	if running == nil {
 		return false, nil
 	}
+	select {
+	case <-running.done:
+		return false, nil
+	default:
+	}
 	for {
+		// without its node the next thing kind does fails; the node may not be
+		// there yet at the first look
+		if _, err := c.Delete(ctx); err != nil {
+			return false, err
+		}
 		select {
 		case <-running.done:
-			if running.err == nil {
-				return false, nil // it was faster
-			}
 			_, err := c.Delete(ctx)
-			return true, err
+			return err == nil, err
 		case <-ctx.Done():
-			return true, fmt.Errorf("could not end the creation of the cluster %q: %w", c.spec.Name, ctx.Err())
-		case <-time.After(200 * time.Millisecond):
-			// without its node the next thing kind does fails; the node may
-			// not have been there at the first look
-			if _, err := c.Delete(ctx); err != nil {
-				return true, err
-			}
+			return false, fmt.Errorf("could not end the creation of the cluster %q: %w", c.spec.Name, ctx.Err())
+		case <-time.After(200 * time.Millisecond): // look again
 		}
 	}
 }

@@ -78,7 +78,7 @@ func (e *Engine) run(ctx context.Context, in io.Reader, out io.Writer, args ...s
 	c.Stdin, c.Stdout, c.Stderr = in, out, &said
 	if err := c.Run(); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return fmt.Errorf("%w while running %s %s", context.Cause(ctx), e.Command, args[0])
 		}
 		return fmt.Errorf("%s %s: %w: %s", e.Command, args[0], err, lastLines(said.String(), 5))
 	}

@@ -43,7 +43,7 @@ func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool,
 		case image.Archive != "":
 			if !archives[image.Archive] {
 				archives[image.Archive] = true
-				loads = append(loads, func() error { return c.loadArchive(image) })
+				loads = append(loads, func() error { return c.loadArchive(ctx, image) })
 			}
 		case c.engine.holds(ctx, image.Ref, image.Digest):
 			loads = append(loads, func() error { return c.loadFromEngine(ctx, image) })
@@ -68,12 +68,13 @@ func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool,
 	return len(loads) > 0, nil
 }
 
-func (c *Cluster) loadArchive(image Image) error {
+func (c *Cluster) loadArchive(ctx context.Context, image Image) error {
 	f, err := os.Open(image.Archive)
 	if err != nil {
 		return fmt.Errorf("could not load the image %s: %w", image.Ref, err)
 	}
 	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.Close() })() // ends the import
 	return c.load(image.Ref+" from "+filepath.Base(image.Archive), f)
 }
 
@@ -88,11 +89,17 @@ func (c *Cluster) load(what string, archive io.Reader) error {
 	return nil
 }
 
+// loadFromEngine falls back to pulling: with Docker's containerd image store,
+// what it saves of an image of several platforms lacks the other platforms, and
+// the node refuses that (kubernetes-sigs/kind#3795).
 func (c *Cluster) loadFromEngine(ctx context.Context, image Image) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(c.engine.run(ctx, nil, writer, "save", image.Ref)) }()
 	err := c.load(image.Ref+" from "+c.engine.Command, reader)
 	reader.Close()
+	if err != nil && image.Digest != "" && ctx.Err() == nil {
+		return c.pull(ctx, image)
+	}
 	return err
 }
 

@@ -53,13 +53,4 @@ func (a *Admin) Close() error {
 	return err
 }
 
-// Version asks Dex for its version, which also shows that the connection works.
-func (a *Admin) Version(ctx context.Context) (string, error) {
-	v, err := a.dex.GetVersion(ctx, &api.VersionReq{})
-	if err != nil {
-		return "", fmt.Errorf("could not ask Dex for its version: %w", err)
-	}
-	return v.GetServer(), nil
-}
-
 var errRaced = errors.New("somebody else changed it at the same time")

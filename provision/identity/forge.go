@@ -2,8 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,15 +40,6 @@ func ReadSigner(ctx context.Context, client *kube.Client) (*Signer, error) {
 		return nil, errors.New("could not read Dex's signing key: there is none yet")
 	}
 	return &Signer{key: key}, nil
-}
-
-// NewSigner makes a signer with a key that nobody trusts.
-func NewSigner() (*Signer, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, err
-	}
-	return &Signer{key: jose.JSONWebKey{Key: key, KeyID: "nobody-trusts-this-key", Algorithm: string(jose.RS256), Use: "sig"}}, nil
 }
 
 // Sign makes a token of claims.

@@ -15,9 +15,6 @@ import (
 type TokenRequest struct {
 	Client, Secret  string // Secret is empty for a public client
 	Email, Password string
-	// Audience is another client to be the token's audience, which must trust
-	// Client as a peer; empty for Client itself.
-	Audience string
 }
 
 // LoginError says that Dex refused a login, in Dex's words (RFC 6749, 5.2).
@@ -33,11 +30,7 @@ func (e *LoginError) Error() string {
 
 // Token logs a user in and returns the id token.
 func Token(ctx context.Context, client *http.Client, issuer string, r TokenRequest) (string, error) {
-	scopes := "openid email profile groups"
-	if r.Audience != "" && r.Audience != r.Client {
-		scopes += " audience:server:client_id:" + r.Audience
-	}
-	form := url.Values{"grant_type": {"password"}, "scope": {scopes}, "username": {r.Email}, "password": {r.Password}}
+	form := url.Values{"grant_type": {"password"}, "scope": {"openid email profile groups"}, "username": {r.Email}, "password": {r.Password}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, issuer+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", err

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -48,7 +49,7 @@ func (h Home) Names() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, e.Name())
 		}
 	}
@@ -76,18 +77,26 @@ func (h Home) Lock(ctx context.Context, name string) (unlock func(), err error) 
 		return nil, fmt.Errorf("could not make the state folder: %w", err)
 	}
 	path := h.lockPath(name)
-	lock := flock.New(path, flock.SetPermissions(0o600))
 	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	ok, err := lock.TryLockContext(wait, 100*time.Millisecond)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if errors.Is(err, context.DeadlineExceeded) || (err == nil && !ok) {
-		return nil, &BusyError{Name: name}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("could not lock environment %q: %w", name, err)
+	var lock *flock.Flock
+	for held := false; !held; {
+		lock = flock.New(path, flock.SetPermissions(0o600))
+		ok, err := lock.TryLockContext(wait, 100*time.Millisecond)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if errors.Is(err, context.DeadlineExceeded) || (err == nil && !ok) {
+			return nil, &BusyError{Name: name}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("could not lock environment %q: %w", name, err)
+		}
+		// whoever held it before may have removed the file: then this is a
+		// lock on nothing
+		if held = stillThere(lock, path); !held {
+			_ = lock.Unlock()
+		}
 	}
 	return func() {
 		if _, err := os.Stat(string(h.Dir(name))); errors.Is(err, fs.ErrNotExist) {
@@ -95,6 +104,15 @@ func (h Home) Lock(ctx context.Context, name string) (unlock func(), err error) 
 		}
 		_ = lock.Unlock()
 	}, nil
+}
+
+func stillThere(lock *flock.Flock, path string) bool {
+	locked, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(locked, now)
 }
 
 // Dir is the folder of one environment.
@@ -160,6 +178,10 @@ type Record struct {
 	IssuerPort int `json:"issuerPort"`
 	// APIPorts are the API servers' ports on the host's loopback, by cluster.
 	APIPorts map[string]int `json:"apiPorts"`
+	// Sources is the sources file that the last `up` used, and Pins what came
+	// of it.
+	Sources string        `json:"sources,omitempty"`
+	Pins    profiles.Pins `json:"pins"`
 	// Timings of the last `up`.
 	Timings []Timing `json:"timings,omitempty"`
 	// Ready says that the last `up` went through, check included.
@@ -185,6 +207,9 @@ func (d Dir) Record() (*Record, error) {
 	var r Record
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fmt.Errorf("could not read %s: %w", d.Path(recordFile), err)
+	}
+	if r.Name != filepath.Base(string(d)) || len(r.Profile.Spec.Clusters) == 0 {
+		return nil, fmt.Errorf("could not read %s: it is not the record of an environment %q", d.Path(recordFile), filepath.Base(string(d)))
 	}
 	return &r, nil
 }

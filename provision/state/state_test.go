@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/devenv-oidc/devenv/profiles"
 )
 
 func TestWriteIsPrivateAndSaysWhatChanged(t *testing.T) {
@@ -36,18 +38,23 @@ func TestRecord(t *testing.T) {
 	if _, err := dir.Record(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("none: %v", err)
 	}
-	if err := dir.Save(&Record{Name: "dev", IssuerPort: 30001}); err != nil {
+	record := &Record{Name: "dev", IssuerPort: 30001}
+	record.Profile.Spec.Clusters = []profiles.Cluster{{Name: "main"}}
+	if err := dir.Save(record); err != nil {
 		t.Fatal(err)
 	}
 	r, err := dir.Record()
 	if err != nil || r.IssuerPort != 30001 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := dir.Write([]byte("{"), recordFile); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := dir.Record(); err == nil || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a broken one: %v", err)
+	// whatever is in the file, it never leads to another folder
+	for _, text := range []string{"{", "{}", "null", `{"name": "other", "profile": {"spec": {"clusters": [{"name": "main"}]}}}`, `{"name": "dev"}`} {
+		if _, err := dir.Write([]byte(text), recordFile); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dir.Record(); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 
