@@ -21,7 +21,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/devenv
-	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/devenv ./cmd/devenv
+	@CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/devenv ./cmd/devenv
 
 .PHONY: up
 up: build ## make an environment and prove it

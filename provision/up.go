@@ -161,7 +161,7 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 	again := "go on where it stopped: devenv up" + nameFlag(e.record.Name)
 	var problems error
 	for _, handle := range e.clusters {
-		removed, abandonErr := handle.Abandon(cleanup)
+		removed, abandonErr := handle.Abandon(cleanup, ctx.Err() == nil)
 		problems = errors.Join(problems, abandonErr)
 		if removed {
 			again = "the half-made cluster was removed; start again: devenv up" + nameFlag(e.record.Name)

@@ -58,7 +58,7 @@ func (l *lab) binaries(ctx context.Context, module string) (string, error) {
 			break
 		}
 	}
-	key, err := l.key([]string{"modules/" + module}, append(append(p.stamps, p.packages...), p.tags)...)
+	key, err := l.key([]string{"modules/" + module, "build.go"})
 	if err != nil {
 		return "", err
 	}
@@ -75,7 +75,7 @@ func (l *lab) binaries(ctx context.Context, module string) (string, error) {
 			if name == "." || strings.HasPrefix(name, "v") && len(name) == 2 {
 				name = module
 			}
-			c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags="+p.tags, "-ldflags", flags, "-o", filepath.Join(folder, name), pkg)
+			c := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-tags="+p.tags, "-ldflags", flags, "-o", filepath.Join(folder, name), pkg)
 			c.Dir = filepath.Join(l.root, "modules", module)
 			c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 			if _, err := finish(c); err != nil {
@@ -93,7 +93,7 @@ func (l *lab) ownBinary(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	return l.artifact("bin-"+name, key, "", func(path string) error {
-		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./"+name)
+		c := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", path, "./"+name)
 		c.Dir = l.root
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		_, err := finish(c)

@@ -107,7 +107,7 @@ func (l *lab) certManagerImages(ctx context.Context) (string, error) {
 }
 
 func (l *lab) imageKey(module string) (string, error) {
-	return l.key([]string{"modules/" + module, "images.go", "layer.go"})
+	return l.key([]string{"modules/" + module, "build.go", "images.go", "layer.go"})
 }
 
 // imageArchive makes an archive out of one module's binaries.

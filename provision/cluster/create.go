@@ -122,9 +122,9 @@ func (c *Cluster) Finish(ctx context.Context) error {
 }
 
 // Abandon ends a creation that is under way and removes what it made; removed
-// says whether there was one. A creation that failed by itself is left as it
-// is, for its logs: the next Boot replaces it.
-func (c *Cluster) Abandon(ctx context.Context) (removed bool, err error) {
+// says whether there was one. With keepFailed, a creation that failed by itself
+// is left as it is, for its logs: the next Boot replaces it.
+func (c *Cluster) Abandon(ctx context.Context, keepFailed bool) (removed bool, err error) {
 	c.mu.Lock()
 	running := c.creation
 	c.mu.Unlock()
@@ -133,7 +133,9 @@ func (c *Cluster) Abandon(ctx context.Context) (removed bool, err error) {
 	}
 	select {
 	case <-running.done:
-		return false, nil
+		if running.err == nil || keepFailed {
+			return false, nil
+		}
 	default:
 	}
 	for {
