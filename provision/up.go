@@ -146,7 +146,7 @@ func replaceFixed(ctx context.Context, r UpRequest, old, record *state.Record) (
 // everMade says whether a cluster of the environment was ever finished.
 func (e *Environment) everMade() bool {
 	for _, c := range e.record.Profile.Spec.Clusters {
-		if e.cluster(c).Complete() {
+		if spec := e.clusterSpec(c); spec.Complete() {
 			return true
 		}
 	}

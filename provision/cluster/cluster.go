@@ -53,17 +53,6 @@ func New(engine *Engine, spec Spec, log io.Writer) *Cluster {
 	return &Cluster{engine: engine, spec: spec, provider: cluster.NewProvider(provider, logger)}
 }
 
-// completePath holds the mark that the creation went through: kind leaves no
-// trace of a half-made cluster that could be trusted.
-func (c *Cluster) completePath() string { return filepath.Join(c.spec.Files, "complete") }
-
-// Complete says whether the cluster was ever finished. It asks no engine: the
-// cluster may be gone since.
-func (c *Cluster) Complete() bool {
-	_, err := os.Stat(c.completePath())
-	return err == nil
-}
-
 // Boot makes the node container run: a new one, one that was stopped, or, with
 // nothing to do, the one that runs. It returns when its containerd answers;
 // Kubernetes may still be on its way. What an earlier, interrupted creation
@@ -81,9 +70,9 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 		running = running && f.Running
 	}
 	switch {
-	case running && c.Complete():
+	case running && c.spec.Complete():
 		return false, c.waitForContainerd(ctx) // it may be just starting
-	case len(found) > 0 && c.Complete():
+	case len(found) > 0 && c.spec.Complete():
 		for _, f := range found {
 			if _, err := c.engine.output(ctx, "start", f.Name); err != nil {
 				return false, fmt.Errorf("could not start the node %s: %w", f.Name, classifyPort(err))
@@ -158,7 +147,7 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 		return "absent", nil
 	case found[0].Files != c.spec.Files:
 		return "", &NotOursError{Name: c.spec.Name}
-	case !c.Complete():
+	case !c.spec.Complete():
 		return "incomplete", nil
 	case !found[0].Running:
 		return "stopped", nil

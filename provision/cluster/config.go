@@ -37,6 +37,17 @@ type Spec struct {
 	Kubeconfig string
 }
 
+// completePath holds the mark that the creation went through: kind leaves no
+// trace of a half-made cluster that could be trusted.
+func (s *Spec) completePath() string { return filepath.Join(s.Files, "complete") }
+
+// Complete says whether the cluster was ever finished. It asks no engine: the
+// cluster may be gone since.
+func (s *Spec) Complete() bool {
+	_, err := os.Stat(s.completePath())
+	return err == nil
+}
+
 // KubernetesPath is where a file of Spec.Files is seen by the API server.
 func KubernetesPath(name string) string { return filesMount + "/" + name }
 

@@ -20,7 +20,7 @@ type creation struct {
 
 // create starts kind in the background.
 func (c *Cluster) create() error {
-	if err := os.Remove(c.completePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(c.spec.completePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := c.spec.writeFiles(); err != nil {
@@ -44,7 +44,7 @@ func (c *Cluster) create() error {
 			cluster.CreateWithDisplaySalutation(false),
 		)
 		if running.err == nil {
-			running.err = os.WriteFile(c.completePath(), nil, 0o600)
+			running.err = os.WriteFile(c.spec.completePath(), nil, 0o600)
 		}
 	}()
 	return nil
