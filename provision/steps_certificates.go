@@ -48,7 +48,7 @@ func (e *Environment) ensureCertManager(ctx context.Context, c profiles.Cluster)
 	}); err != nil {
 		return false, err
 	}
-	values := certificates.Values(e.pins.Charts["cert-manager"].Images)
+	values := certificates.Values(e.pins.Charts["cert-manager"])
 	changed, err = e.ensureChart(ctx, admin, "cert-manager", chart.Release{
 		Name: certificates.Release, Namespace: certificates.Namespace,
 		Values: chart.Overlay(values, e.record.Profile.Spec.CertManager.Values),

@@ -24,21 +24,35 @@ const (
 // accepted and issued.
 var Deployments = []string{"cert-manager", "cert-manager-webhook", "cert-manager-cainjector"}
 
+// programs of cert-manager, by the key of their values.
+var programs = map[string]string{"": "controller", "webhook": "webhook", "cainjector": "cainjector"}
+
 // Values are the values of cert-manager's chart. Its start-up check is left
-// out: Ensure asks the webhook itself.
-func Values(images map[string]profiles.ImagePin) map[string]any {
-	image := func(part string) map[string]any {
-		return map[string]any{"repository": images[part].Repository, "tag": images[part].Tag}
-	}
-	return map[string]any{
+// out: EnsureIssuer asks the webhook itself.
+//
+// Images are named only where they are not the chart's own: charts from v1.20
+// on put an image together from other values than those before, and refuse
+// values that they do not know.
+func Values(pin profiles.ChartPin) map[string]any {
+	values := map[string]any{
 		"crds":            map[string]any{"enabled": true},
 		"startupapicheck": map[string]any{"enabled": false},
-		"image":           image(""),
-		"webhook":         map[string]any{"image": image("webhook")},
-		"cainjector":      map[string]any{"image": image("cainjector")},
 		// its own namespace: the default, kube-system, is not for others' leases
 		"global": map[string]any{"leaderElection": map[string]any{"namespace": Namespace}},
 	}
+	for key, program := range programs {
+		image, ok := pin.Images[key]
+		if !ok || image.Ref() == "quay.io/jetstack/cert-manager-"+program+":"+pin.Version {
+			continue
+		}
+		named := map[string]any{"image": map[string]any{"repository": image.Repository, "tag": image.Tag}}
+		if key == "" {
+			values["image"] = named["image"]
+		} else {
+			values[key] = named
+		}
+	}
+	return values
 }
 
 // Certificate is one that cert-manager issues and renews.
