@@ -22,6 +22,7 @@ import (
 const (
 	daemonJSON    = "/etc/docker/daemon.json"
 	daemonBackup  = daemonJSON + ".before-devenv-lab"
+	noSettings    = "{}\n" // in the backup, where there was no file
 	runtimeName   = "devenv-lab"
 	runtimePath   = "/usr/local/sbin/devenv-lab-ocirun"
 	probeImage    = "devenv-lab/probe:latest"
@@ -210,7 +211,7 @@ func (l *lab) addRuntime(ctx context.Context) error {
 	}
 	before, err := os.ReadFile(daemonJSON)
 	if errors.Is(err, os.ErrNotExist) {
-		before = []byte("{}\n")
+		before = []byte(noSettings)
 	} else if err != nil {
 		return err
 	}
@@ -295,20 +296,7 @@ func (l *lab) undo(ctx context.Context) error {
 		}
 	}
 	if before, err := os.ReadFile(daemonBackup); err == nil {
-		if string(before) == "{}\n" {
-			err = os.Remove(daemonJSON)
-		} else {
-			err = os.WriteFile(daemonJSON, before, 0o644)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := command(ctx, "docker", "info"); err == nil {
-			if err := reload(ctx, "runc"); err != nil {
-				return err
-			}
-		}
-		if err := errors.Join(os.Remove(daemonBackup), os.Remove(runtimePath)); err != nil {
+		if err := removeRuntime(ctx, before); err != nil {
 			return err
 		}
 		say("took the OCI runtime away again and restored %s", daemonJSON)
@@ -320,6 +308,25 @@ func (l *lab) undo(ctx context.Context) error {
 		say("the lab installed these packages, remove them with: apt-get remove %s", strings.Join(strings.Fields(string(text)), " "))
 	}
 	return nil
+}
+
+// removeRuntime makes runc the default again and puts the old settings back.
+// dockerd keeps a setting that its file no longer names, so it is told runc
+// first.
+func removeRuntime(ctx context.Context, before []byte) error {
+	if _, err := command(ctx, "docker", "info"); err == nil {
+		if err := os.WriteFile(daemonJSON, []byte(`{"default-runtime": "runc"}`), 0o644); err != nil {
+			return err
+		}
+		if err := reload(ctx, "runc"); err != nil {
+			return err
+		}
+	}
+	restore := func() error { return os.WriteFile(daemonJSON, before, 0o644) }
+	if string(before) == noSettings {
+		restore = func() error { return os.Remove(daemonJSON) }
+	}
+	return errors.Join(restore(), os.Remove(daemonBackup), os.Remove(runtimePath))
 }
 
 // stopDaemon ends the dockerd that the lab started, if it still runs.
