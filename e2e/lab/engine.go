@@ -348,6 +348,12 @@ func (l *lab) stopDaemon() error {
 		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 			return err
 		}
+		for limit := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil; {
+			if time.Now().After(limit) {
+				return fmt.Errorf("dockerd, process %d, did not end within 30s", pid)
+			}
+			<-time.After(100 * time.Millisecond) // look again
+		}
 		say("stopped dockerd, process %d", pid)
 	}
 	return os.Remove(note)
