@@ -142,7 +142,7 @@ func TestMistakes(t *testing.T) {
 		"spec.dex.users[0].password=" + strings.Repeat("x", 73):                 "spec.dex.users[0].password: is longer than bcrypt's 72 bytes",
 		"spec.dex.port=80":                           "spec.dex.port: ",
 		"spec.dex.users=[]":                          "spec.dex.users: ",
-		"spec.expectations[0].user=admn@example.com": `did you mean "admin@example.com"?`,
+		"spec.expectations[0].user=admn@example.com": `spec.expectations[0].user: there is no user "admn@example.com" in spec.dex.users, did you mean "admin@example.com"?`,
 		"spec.dex.users[3].emailVerified=false":      `spec.expectations[3].user: the e-mail of "guest@example.com" is not verified`,
 		"spec.expectations[0].cluster=other":         `spec.expectations[0].cluster: there is no cluster "other"`,
 		"spec.expectations[0].user={}":               "spec.expectations[0].user: ",

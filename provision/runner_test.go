@@ -129,6 +129,36 @@ func TestPlanFailsAtEveryStep(t *testing.T) {
 	}
 }
 
+// A failure stops what runs beside it, and is the error that is reported.
+func TestFailureStopsTheOthers(t *testing.T) {
+	boom := errors.New("boom")
+	waiting := make(chan struct{})
+	steps, _ := fakePlan(t, func(ctx context.Context, id string) error {
+		switch id {
+		case "api-server":
+			close(waiting)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(5 * time.Second):
+				return errors.New("nobody stopped it")
+			}
+		case "images":
+			<-waiting
+			return boom
+		}
+		return nil
+	})
+	states := map[string]progress.State{}
+	sink := progress.Func(func(e progress.Event) { states[e.Step] = e.State })
+	if _, err := run(t.Context(), steps, sink); !errors.Is(err, boom) {
+		t.Errorf("the error is %v", err)
+	}
+	if states["api-server"] != progress.Cancelled || states["images"] != progress.Failed {
+		t.Errorf("%v", states)
+	}
+}
+
 // Ctrl-C during every step: the run ends at once, with the cancellation as its
 // error and the steps that are not done.
 func TestPlanIsCancelledAtEveryStep(t *testing.T) {
