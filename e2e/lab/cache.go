@@ -64,18 +64,20 @@ func (l *lab) key(paths []string, words ...string) (string, error) {
 // artifact returns the path of a file or folder of the cache, making it under
 // a temporary name if it is not there, so that an interrupted build leaves
 // nothing that looks finished. Older artifacts of the same name are removed.
-func (l *lab) artifact(name, key, suffix string, make func(path string) error) (string, error) {
+func (l *lab) artifact(name, key, suffix string, build func(path string) error) (string, error) {
 	path := filepath.Join(l.cache, name+"-"+key+suffix)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 	started := time.Now()
 	say("making %s", name)
+	stop := stillMaking(name, started)
+	defer stop()
 	unfinished := path + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
 		return "", err
 	}
-	if err := make(unfinished); err != nil {
+	if err := build(unfinished); err != nil {
 		return "", fmt.Errorf("could not make %s: %w", name, err)
 	}
 	old, err := filepath.Glob(filepath.Join(l.cache, name+"-????????????"+suffix))
@@ -90,6 +92,25 @@ func (l *lab) artifact(name, key, suffix string, make func(path string) error) (
 	l.built++
 	say("made %s in %s", name, time.Since(started).Round(time.Second))
 	return path, os.Rename(unfinished, path)
+}
+
+// stillMaking says every half minute that something goes on: Kubernetes takes
+// ten minutes to compile.
+func stillMaking(name string, since time.Time) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(30 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				say("still making %s, %s so far", name, time.Since(since).Round(time.Second))
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // command runs a program and returns its stdout; an error has its stderr.
