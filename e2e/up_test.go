@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -313,4 +314,41 @@ func TestListShowsBoth(t *testing.T) {
 	if !ready[shared] || !ready[beside] {
 		t.Errorf("%v", list)
 	}
+}
+
+// On a host without kubectl the check runs the node's own.
+func TestCheckWithoutKubectlOnTheHost(t *testing.T) {
+	needShared(t)
+	engine, err := exec.LookPath("docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(engine, filepath.Join(bin, "docker")); err != nil {
+		t.Fatal(err)
+	}
+	runWith(t, []string{"PATH=" + bin}, "check", "--name", shared).
+		wants(t, 0, "✓ kubectl auth whoami says admin@example.com", "✓ guest@example.com is forbidden with kubectl: list pods", ", 0 failed")
+}
+
+// The token of a user whose e-mail is not verified, as Dex itself issues it, is
+// refused for that.
+func TestUnverifiedUser(t *testing.T) {
+	needShared(t)
+	must(t, "up", "--name", beside, "--set", "spec.dex.users[4]={email: new@example.com, emailVerified: false}")
+	claims := must(t, "token", "--name", beside, "--user", "new@example.com", "--output", "claims").stdout
+	if !strings.Contains(claims, `"email_verified": false`) {
+		t.Errorf("claims: %s", claims)
+	}
+	devenv(t, "check", "--name", beside).wants(t, 0, "✓ refused: e-mail of new@example.com not verified  (401, oidc: email not verified)")
+}
+
+func TestRecreate(t *testing.T) {
+	needShared(t)
+	before := docker(t, "inspect", "--format={{.Id}}", node(beside))
+	must(t, "up", "--name", beside, "--recreate", "--set", "spec.clusters[0].trust.flags.usernamePrefix=-")
+	if docker(t, "inspect", "--format={{.Id}}", node(beside)) == before {
+		t.Error("the cluster is the old one")
+	}
+	must(t, "check", "--name", beside)
 }

@@ -11,7 +11,7 @@ import (
 
 // overlay lays assignments such as "spec.clusters[0].kubernetesVersion=v1.36.1"
 // over a JSON document. A value is YAML in its flow style: true, 3, [a, b] and
-// {a: b} keep their types, and "oidc:" is a string.
+// {a: b} keep their types, and "oidc:" and "-" are strings.
 func overlay(text []byte, assignments []string) ([]byte, []string) {
 	if len(assignments) == 0 {
 		return text, nil
@@ -32,8 +32,11 @@ func overlay(text []byte, assignments []string) ([]byte, []string) {
 			mistakes = append(mistakes, fmt.Sprintf("--set %s: the value is not YAML: %v", a, err))
 			continue
 		}
-		if _, isMap := v.(map[string]any); isMap && !strings.HasPrefix(strings.TrimSpace(value), "{") {
-			v = value
+		switch v.(type) {
+		case map[string]any, []any:
+			if !strings.HasPrefix(value, "{") && !strings.HasPrefix(value, "[") {
+				v = value // YAML's block style, as in "oidc:" or "-", is not meant
+			}
 		}
 		next, err := assign(doc, splitPath(path), v)
 		if err != nil {

@@ -114,6 +114,7 @@ func TestNearest(t *testing.T) {
 func TestSetKeepsTypes(t *testing.T) {
 	p, err := Load("default",
 		"spec.clusters[0].trust.flags.groupsPrefix=oidc:",
+		"spec.clusters[0].trust.flags.usernamePrefix=-",
 		"spec.dex.port=30123",
 		"spec.dex.users[4]={email: new@example.com, emailVerified: false}",
 		"spec.dex.users[3].groups=[a, b]",
@@ -123,7 +124,7 @@ func TestSetKeepsTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := p.User("guest@example.com")
-	if p.Spec.Clusters[0].Trust.Flags.GroupsPrefix != "oidc:" || p.Spec.Dex.Port != 30123 || *p.User("new@example.com").EmailVerified || len(u.Groups) != 2 ||
+	if p.Spec.Clusters[0].Trust.Flags.GroupsPrefix != "oidc:" || p.Spec.Clusters[0].Trust.Flags.UsernamePrefix != "-" || p.Spec.Dex.Port != 30123 || *p.User("new@example.com").EmailVerified || len(u.Groups) != 2 ||
 		p.Client("third") == nil || p.Spec.Dex.Values["replicaCount"] != 2.0 {
 		t.Errorf("%+v", p.Spec)
 	}

@@ -92,7 +92,7 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	}
 	pins, err := profiles.PinnedWith(r.Sources)
 	if err != nil {
-		return nil, failure.New(failure.Usage, err)
+		return nil, failure.New(failure.Usage, err, "name another one in DEVENV_SOURCES; where registries answer, a new environment needs none")
 	}
 	if err := checkVersions(r.Profile, pins); err != nil {
 		return nil, err
