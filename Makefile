@@ -8,9 +8,10 @@ export LAB_INSTALL ?= yes
 ARGS ?=
 
 # with-sources runs a command with DEVENV_SOURCES set: to what it is already, or
-# to what the lab says, which is nothing where the registries answer.
+# to what the lab says, which is nothing where the registries answer. For `up`
+# the lab starts no engine: without one the cluster runs as plain processes.
 define with-sources
-sources="$${DEVENV_SOURCES:-$$($(MAKE) -s lab)}" && DEVENV_SOURCES="$$sources"
+sources="$${DEVENV_SOURCES:-$$($(MAKE) -s $(1))}" && DEVENV_SOURCES="$$sources"
 endef
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ build: ## build bin/devenv
 
 .PHONY: up
 up: build ## make an environment and prove it
-	@$(with-sources) bin/devenv up $(ARGS)
+	@$(call with-sources,lab-auto) bin/devenv up $(ARGS)
 
 .PHONY: down
 down: build ## take it away
@@ -40,11 +41,11 @@ unit: ## fast tests, offline
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real clusters
-	@$(with-sources) go test -count=1 -timeout=40m $(ARGS) ./e2e
+	@$(call with-sources,lab) go test -count=1 -timeout=40m $(ARGS) ./e2e
 
 .PHONY: bench
 bench: build ## bare kind and devenv up, timed in turn
-	@$(with-sources) go test -count=1 -timeout=40m -run='^$$' -bench=FirstToken -benchtime=3x $(ARGS) ./e2e
+	@$(call with-sources,lab) go test -count=1 -timeout=40m -run='^$$' -bench=FirstToken -benchtime=3x $(ARGS) ./e2e
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
@@ -55,6 +56,10 @@ lint: ## gofmt, go vet, staticcheck
 .PHONY: lab
 lab: ## images from source, where no registry answers; prints the sources file
 	@go run ./e2e/lab
+
+.PHONY: lab-auto
+lab-auto: ## the same where an engine answers, else only what plain processes need
+	@go run ./e2e/lab auto
 
 .PHONY: lab-undo
 lab-undo: ## take back what the lab changed on this machine

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"sigs.k8s.io/yaml"
@@ -20,9 +21,22 @@ type Pins struct {
 	// file cannot change it.
 	DefaultKubernetes string `json:"defaultKubernetes,omitempty"`
 	// NodeImages by Kubernetes version.
-	NodeImages map[string]NodeImagePin `json:"nodeImages"`
+	NodeImages map[string]NodeImagePin `json:"nodeImages,omitempty"`
 	// Charts by name.
-	Charts map[string]ChartPin `json:"charts"`
+	Charts map[string]ChartPin `json:"charts,omitempty"`
+	// Programs of the process runtime that are files already. Those that are
+	// not named are taken out of the node image and of Dex's image.
+	Programs Programs `json:"programs,omitzero"`
+}
+
+// Programs are files by name: of one that dispatches on its name, such as
+// hyperkube was, any number of names may be given.
+type Programs struct {
+	// Kubernetes by version and then by name: etcd, kube-apiserver,
+	// kube-controller-manager, kubectl.
+	Kubernetes map[string]map[string]string `json:"kubernetes,omitempty"`
+	// Dex by the tag of its image.
+	Dex map[string]string `json:"dex,omitempty"`
 }
 
 // NodeImagePin is one kind node image.
@@ -100,6 +114,12 @@ func PinnedWith(sourcesFile string) (Pins, error) {
 	for version, n := range sources.NodeImages {
 		n.Archive = absolute(n.Archive)
 		pins.NodeImages[version] = n
+	}
+	pins.Programs = sources.Programs
+	for _, files := range append(slices.Collect(maps.Values(pins.Programs.Kubernetes)), pins.Programs.Dex) {
+		for name, file := range files {
+			files[name] = absolute(file)
+		}
 	}
 	pins.Charts = maps.Clone(pins.Charts)
 	for name, c := range sources.Charts {

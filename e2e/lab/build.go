@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,18 +22,23 @@ const (
 
 // program is one or more binaries of one module under modules/.
 type program struct {
+	name     string // of the artifact; the module's when empty
 	module   string
 	packages []string
 	tags     string
 	stamps   []string // -X of the linker
 }
 
+var kubernetesStamps = []string{
+	"k8s.io/component-base/version.gitVersion=" + kubernetesVersion,
+	"k8s.io/component-base/version.gitMajor=1", "k8s.io/component-base/version.gitMinor=37",
+	"k8s.io/client-go/pkg/version.gitVersion=" + kubernetesVersion, // kubeadm reads this one
+}
+
 var programs = []program{
-	{module: "kubernetes", packages: []string{"./control-plane", "./node"}, stamps: []string{
-		"k8s.io/component-base/version.gitVersion=" + kubernetesVersion,
-		"k8s.io/component-base/version.gitMajor=1", "k8s.io/component-base/version.gitMinor=37",
-		"k8s.io/client-go/pkg/version.gitVersion=" + kubernetesVersion, // kubeadm reads this one
-	}},
+	{name: "control-plane", module: "kubernetes", packages: []string{"./control-plane"}, stamps: kubernetesStamps},
+	{name: "kubectl", module: "kubernetes", packages: []string{"k8s.io/kubernetes/cmd/kubectl"}, stamps: kubernetesStamps},
+	{name: "node", module: "kubernetes", packages: []string{"./node"}, stamps: kubernetesStamps},
 	{module: "etcd", packages: []string{"go.etcd.io/etcd/server/v3"}},
 	{module: "containerd", tags: "no_btrfs no_zfs no_devmapper no_aufs", packages: []string{
 		"github.com/containerd/containerd/v2/cmd/containerd",
@@ -48,42 +56,51 @@ var programs = []program{
 	{module: "certmanager", packages: []string{"."}},
 }
 
-// binaries compiles one module's programs and returns the folder they are in.
-// Programs from a package path that ends in a major version are named after
-// the module.
-func (l *lab) binaries(ctx context.Context, module string) (string, error) {
-	var p program
-	for _, p = range programs {
-		if p.module == module {
-			break
-		}
-	}
-	key, err := l.key([]string{"modules/" + module, "build.go"})
+// binaries compiles one of the programs and returns the folder its binaries are
+// in. One from a package path that ends in a major version is named after the
+// module.
+func (l *lab) binaries(ctx context.Context, name string) (string, error) {
+	i := slices.IndexFunc(programs, func(p program) bool { return name == cmp.Or(p.name, p.module) })
+	p := programs[i]
+	key, err := l.key([]string{"modules/" + p.module, "build.go"})
 	if err != nil {
 		return "", err
 	}
-	return l.artifact("bin-"+module, key, "", func(folder string) error {
+	return l.artifact("bin-"+name, key, "", func(folder string) error {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
-		flags := "-s -w"
-		for _, s := range p.stamps {
-			flags += " -X " + s
-		}
 		for _, pkg := range p.packages {
-			name := filepath.Base(pkg)
-			if name == "." || strings.HasPrefix(name, "v") && len(name) == 2 {
-				name = module
+			binary := filepath.Base(pkg)
+			if binary == "." || strings.HasPrefix(binary, "v") && len(binary) == 2 {
+				binary = p.module
 			}
-			c := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-tags="+p.tags, "-ldflags", flags, "-o", filepath.Join(folder, name), pkg)
-			c.Dir = filepath.Join(l.root, "modules", module)
-			c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-			if _, err := finish(c); err != nil {
+			if err := l.compile(ctx, p, pkg, filepath.Join(folder, binary)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func (l *lab) compile(ctx context.Context, p program, pkg, to string) error {
+	flags := "-s -w"
+	for _, s := range p.stamps {
+		flags += " -X " + s
+	}
+	inModule := func(args ...string) *exec.Cmd {
+		c := exec.CommandContext(ctx, "go", args...)
+		c.Dir = filepath.Join(l.root, "modules", p.module)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+		return c
+	}
+	packages, err := finish(inModule("list", "-deps", "-tags="+p.tags, pkg))
+	if err != nil {
+		return err
+	}
+	// -v names each package that is compiled, and not those that are cached
+	return countLines(inModule("build", "-v", "-buildvcs=false", "-trimpath", "-tags="+p.tags, "-ldflags", flags, "-o", to, pkg),
+		fmt.Sprintf("packages compiled, of at most %d", strings.Count(string(packages), "\n")))
 }
 
 // ownBinary compiles one of the lab's own small programs.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,9 @@ import (
 type lab struct {
 	root  string // e2e/lab in the project
 	cache string // for example ~/.cache/devenv/lab
-	built int    // artifacts made in this run
+
+	started time.Time
+	built   int // artifacts made in this run
 }
 
 func newLab() (*lab, error) {
@@ -36,7 +39,7 @@ func newLab() (*lab, error) {
 		return nil, err
 	}
 	cache := filepath.Join(user, "devenv", "lab")
-	return &lab{root: root, cache: cache}, os.MkdirAll(cache, 0o755)
+	return &lab{root: root, cache: cache, started: time.Now()}, os.MkdirAll(cache, 0o755)
 }
 
 // key is a short hash over everything an artifact is made from: files and
@@ -106,12 +109,37 @@ func stillMaking(name string, since time.Time) (stop func()) {
 			case <-done:
 				return
 			case <-ticker.C:
-				say("still making %s, %s so far", name, time.Since(since).Round(time.Second))
+				so, _ := soFar.Load().(string)
+				say("still making %s, %s so far%s", name, time.Since(since).Round(time.Second), so)
 			}
 		}
 	}()
 	return func() { close(done) }
 }
+
+// soFar is how far the command is that countLines runs, such as ", 300 packages".
+var soFar atomic.Value
+
+// countLines runs a program and counts what it says as its progress; an error
+// has the end of it.
+func countLines(c *exec.Cmd, of string) error {
+	var said bytes.Buffer
+	lines := 0
+	defer soFar.Store("")
+	c.Stderr = writerFunc(func(p []byte) (int, error) {
+		lines += bytes.Count(p, []byte("\n"))
+		soFar.Store(fmt.Sprintf(", %d %s", lines, of))
+		return said.Write(p)
+	})
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(c.Args[:min(len(c.Args), 4)], " "), err, tail(said.String(), 20))
+	}
+	return nil
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // command runs a program and returns its stdout; an error has its stderr.
 func command(ctx context.Context, name string, args ...string) ([]byte, error) {

@@ -135,7 +135,11 @@ func (l *lab) imageArchive(ctx context.Context, name, module string, write func(
 
 // systemImages are the images that kubeadm starts, under the names it uses.
 func (l *lab) systemImages(ctx context.Context, root *rootfs, to string) error {
-	kubernetes, err := l.binaries(ctx, "kubernetes")
+	controlPlane, err := l.binaries(ctx, "control-plane")
+	if err != nil {
+		return err
+	}
+	node, err := l.binaries(ctx, "node")
 	if err != nil {
 		return err
 	}
@@ -151,7 +155,7 @@ func (l *lab) systemImages(ctx context.Context, root *rootfs, to string) error {
 	if err != nil {
 		return err
 	}
-	refs, err := kubeadmImages(ctx, kubernetes)
+	refs, err := kubeadmImages(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -161,9 +165,9 @@ func (l *lab) systemImages(ctx context.Context, root *rootfs, to string) error {
 			images[ref], err = newImage(config, layers...)
 		}
 	}
-	controlPlane := func() *layer {
+	kubernetes := func() *layer {
 		files := newLayer()
-		files.host("/usr/local/bin/control-plane", filepath.Join(kubernetes, "control-plane"))
+		files.host("/usr/local/bin/control-plane", filepath.Join(controlPlane, "control-plane"))
 		for _, p := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"} {
 			files.link("/usr/local/bin/"+p, "control-plane")
 		}
@@ -176,9 +180,9 @@ func (l *lab) systemImages(ctx context.Context, root *rootfs, to string) error {
 			if toolsErr != nil {
 				return toolsErr
 			}
-			add(ref, v1.Config{}, controlPlane(), tools)
+			add(ref, v1.Config{}, kubernetes(), tools)
 		case strings.Contains(ref, "/kube-"):
-			add(ref, v1.Config{}, controlPlane())
+			add(ref, v1.Config{}, kubernetes())
 		case strings.Contains(ref, "etcd"):
 			files := newLayer()
 			files.host("/usr/local/bin/etcd", filepath.Join(etcd, "etcd"))
@@ -202,14 +206,14 @@ func (l *lab) systemImages(ctx context.Context, root *rootfs, to string) error {
 }
 
 // kubeadmImages asks kubeadm itself which images it will start.
-func kubeadmImages(ctx context.Context, kubernetes string) ([]string, error) {
+func kubeadmImages(ctx context.Context, node string) ([]string, error) {
 	folder, err := os.MkdirTemp("", "lab-kubeadm-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
 	kubeadm := filepath.Join(folder, "kubeadm")
-	if err := os.Symlink(filepath.Join(kubernetes, "node"), kubeadm); err != nil {
+	if err := os.Symlink(filepath.Join(node, "node"), kubeadm); err != nil {
 		return nil, err
 	}
 	out, err := command(ctx, kubeadm, "config", "images", "list", "--kubernetes-version", kubernetesVersion)

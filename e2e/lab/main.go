@@ -4,6 +4,8 @@
 // start it does nothing. README.md in the folder above says why it is as it is.
 //
 //	lab            make everything; the last line on stdout is the sources file
+//	lab auto       the same where an engine answers; else only the programs
+//	               that devenv runs as plain processes
 //	lab undo       take back what was changed on this machine
 //	lab save FILE  write the cache as one compressed file
 //	lab load FILE  read such a file
@@ -16,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -41,6 +44,8 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 0:
 		return l.up(ctx)
+	case args[0] == "auto" && len(args) == 1:
+		return l.auto(ctx)
 	case args[0] == "undo" && len(args) == 1:
 		return l.undo(ctx)
 	case args[0] == "save" && len(args) == 2:
@@ -48,7 +53,7 @@ func run(ctx context.Context, args []string) error {
 	case args[0] == "load" && len(args) == 2:
 		return l.load(ctx, args[1])
 	}
-	return errors.New("usage: lab [undo | save FILE | load FILE]")
+	return errors.New("usage: lab [auto | undo | save FILE | load FILE]")
 }
 
 // up makes the sources file, or finds that none is needed.
@@ -71,13 +76,43 @@ func (l *lab) up(ctx context.Context) error {
 		fmt.Println()
 		return nil
 	}
-	started := time.Now()
-	sources, built, err := l.sources(ctx)
+	return l.print(l.sources(ctx))
+}
+
+// auto makes what `devenv up` will use by itself. It installs nothing and
+// starts no engine.
+func (l *lab) auto(ctx context.Context) error {
+	if _, err := command(ctx, "docker", "info"); err == nil {
+		return l.up(ctx)
+	}
+	if registriesAnswer(ctx) {
+		fmt.Println() // devenv takes the programs out of the images
+		return nil
+	}
+	if l.complete(ctx) {
+		fmt.Println(l.sourcesFile())
+		return nil
+	}
+	return l.print(l.programs(ctx))
+}
+
+// complete says whether an earlier run with an engine made everything.
+func (l *lab) complete(ctx context.Context) bool {
+	names, err := l.names(ctx)
+	for _, name := range append(names, filepath.Base(l.sourcesFile())) {
+		if _, statErr := os.Stat(filepath.Join(l.cache, name)); err != nil || statErr != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *lab) print(sources string, built int, err error) error {
 	if err != nil {
 		return err
 	}
 	if built > 0 {
-		say("built %d artifacts in %s", built, time.Since(started).Round(time.Second))
+		say("made %d artifacts in %s", built, time.Since(l.started).Round(time.Second))
 	}
 	fmt.Println(sources)
 	return nil

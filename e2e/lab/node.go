@@ -133,14 +133,14 @@ func (l *lab) buildNode(ctx context.Context, kindFiles, ref, to string) error {
 func (l *lab) nodeFiles(ctx context.Context, kindFiles string) ([]byte, error) {
 	files := newLayer()
 	files.tree("/", kindFiles)
-	add := func(module, folder string, names ...string) error {
-		bin, err := l.binaries(ctx, module)
+	add := func(program, folder string, names ...string) error {
+		bin, err := l.binaries(ctx, program)
 		for _, n := range names {
 			files.host(folder+"/"+n, filepath.Join(bin, n))
 		}
 		return err
 	}
-	if err := add("kubernetes", "/usr/bin", "node"); err != nil {
+	if err := add("node", "/usr/bin", "node"); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"kubelet", "kubeadm", "kubectl"} {

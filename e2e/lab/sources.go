@@ -11,6 +11,9 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 )
 
+// sourcesFile points devenv to every image and chart.
+func (l *lab) sourcesFile() string { return filepath.Join(l.cache, "sources.yaml") }
+
 // sources makes every image and chart and writes the file that points devenv
 // to them; built counts what had to be made.
 func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
@@ -51,7 +54,37 @@ func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	path = filepath.Join(l.cache, "sources.yaml")
+	path = l.sourcesFile()
+	return path, l.built, os.WriteFile(path, text, 0o644)
+}
+
+// programs builds what the process runtime runs, and nothing else, and writes
+// the file that points devenv to it.
+func (l *lab) programs(ctx context.Context) (path string, built int, err error) {
+	needed := []string{"etcd", "dex", "kubectl", "control-plane"}
+	file := map[string]string{}
+	for i, name := range needed {
+		before := l.built
+		folder, err := l.binaries(ctx, name)
+		if err != nil {
+			return "", 0, err
+		}
+		if l.built > before {
+			say("%d of %d programs are made", i+1, len(needed))
+		}
+		file[name] = filepath.Join(filepath.Base(folder), name)
+	}
+	text, err := yaml.Marshal(profiles.Pins{Programs: profiles.Programs{
+		Kubernetes: map[string]map[string]string{kubernetesVersion: {
+			"etcd": file["etcd"], "kubectl": file["kubectl"],
+			"kube-apiserver": file["control-plane"], "kube-controller-manager": file["control-plane"],
+		}},
+		Dex: map[string]string{dexVersion: file["dex"]},
+	}})
+	if err != nil {
+		return "", 0, err
+	}
+	path = filepath.Join(l.cache, "programs.yaml")
 	return path, l.built, os.WriteFile(path, text, 0o644)
 }
 
