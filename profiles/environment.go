@@ -5,10 +5,22 @@
 // profile can use, never a branch on a profile's name.
 package profiles
 
+import (
+	"maps"
+	"slices"
+)
+
 // APIVersion and Kind stand at the head of every profile.
 const (
 	APIVersion = "devenv.dev/v1alpha1"
 	Kind       = "Environment"
+)
+
+// Where the clusters of an environment run.
+const (
+	RuntimeAuto    = "auto"    // kind where a container engine can run it, else process
+	RuntimeKind    = "kind"    // nodes that are containers
+	RuntimeProcess = "process" // control planes of plain processes, without pods
 )
 
 // Environment is a profile: clusters, the OpenID Connect provider they trust,
@@ -30,11 +42,14 @@ type Metadata struct {
 
 // Spec is everything that makes an environment.
 type Spec struct {
+	// Runtime is where the clusters run; "auto" when empty.
+	Runtime string `json:"runtime,omitempty" jsonschema:"enum=auto,enum=kind,enum=process"`
 	// Clusters, at least one. Dex and cert-manager run in the first.
 	Clusters []Cluster `json:"clusters" jsonschema:"minItems=1"`
 	// Dex is the OpenID Connect provider.
 	Dex Dex `json:"dex"`
-	// CertManager issues Dex's serving certificate and keeps renewing it.
+	// CertManager issues Dex's serving certificate and keeps renewing it, where
+	// there are pods.
 	CertManager CertManager `json:"certManager,omitempty"`
 	// Expectations are what the check asks the API server about each user.
 	Expectations []Expectation `json:"expectations,omitempty"`
@@ -111,7 +126,8 @@ type Dex struct {
 	Port int `json:"port,omitempty" jsonschema:"minimum=30000,maximum=32767"`
 	// IDTokenLifetime as a Go duration; "1h" when empty.
 	IDTokenLifetime string `json:"idTokenLifetime,omitempty"`
-	// Values are laid over devenv's own chart values.
+	// Values are laid over devenv's own chart values. Without pods only the value
+	// "config" counts, Dex's own configuration.
 	Values map[string]any `json:"values,omitempty"`
 	// Clients of the provider.
 	Clients []Client `json:"clients" jsonschema:"minItems=1"`
@@ -195,8 +211,25 @@ func (e *Environment) Client(id string) *Client {
 	return nil
 }
 
+// NeedsPods names the fields that mean something only where pods run.
+func (e *Environment) NeedsPods() []string {
+	var fields []string
+	for _, key := range slices.Sorted(maps.Keys(e.Spec.Dex.Values)) {
+		if key != "config" {
+			fields = append(fields, "spec.dex.values."+key)
+		}
+	}
+	if len(e.Spec.CertManager.Values) > 0 {
+		fields = append(fields, "spec.certManager.values")
+	}
+	return fields
+}
+
 // setDefaults fills what a profile may leave out.
 func (e *Environment) setDefaults() {
+	if e.Spec.Runtime == "" {
+		e.Spec.Runtime = RuntimeAuto
+	}
 	if e.Spec.Dex.IDTokenLifetime == "" {
 		e.Spec.Dex.IDTokenLifetime = "1h"
 	}

@@ -75,6 +75,14 @@ type ImagePin struct {
 	Archive string `json:"archive,omitempty"`
 }
 
+// Pinned is the image as a reference with its digest, if it has one.
+func (i ImagePin) Pinned() string {
+	if i.Digest == "" {
+		return i.Ref()
+	}
+	return i.Repository + "@" + i.Digest
+}
+
 // Ref is the image as a reference without digest, repository:tag.
 func (i ImagePin) Ref() string { return i.Repository + ":" + i.Tag }
 

@@ -16,6 +16,11 @@ func (e *Environment) mistakes() []string {
 	m.clusters(e)
 	m.dex(e)
 	m.expectations(e)
+	if e.Spec.Runtime == RuntimeProcess {
+		for _, field := range e.NeedsPods() {
+			m.add(field, "needs pods, which spec.runtime: process has not")
+		}
+	}
 	return m
 }
 
@@ -42,9 +47,6 @@ func (m *report) clusters(e *Environment) {
 			m.add(path+".trust.flags.usernameClaim", "no user has a verified e-mail, so that nobody could log in")
 		}
 		m.access(path+".access", c.Access)
-	}
-	if len(e.Spec.Clusters) > 1 {
-		m.add("spec.clusters", "more than one cluster is not supported yet")
 	}
 }
 

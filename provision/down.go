@@ -3,17 +3,16 @@ package provision
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
-	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/process"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
-// Down removes an environment, however much of it is left: containers and
-// their volumes, kubeconfig entries, the state folder. changed says whether
-// there was anything.
+// Down removes an environment, however much of it is left: processes,
+// containers and their volumes, kubeconfig entries, the state folder. changed
+// says whether there was anything.
 func Down(ctx context.Context, home state.Home, name string) (changed bool, err error) {
 	if err := checkName(name); err != nil {
 		return false, err
@@ -34,27 +33,19 @@ func Down(ctx context.Context, home state.Home, name string) (changed bool, err 
 }
 
 func (e *Environment) remove(ctx context.Context) (changed bool, err error) {
-	removed, err := e.removeContainers(ctx)
+	// whatever the record says: one that cannot be read says nothing
+	ended, err := process.StopAll(ctx, string(e.dir))
 	if err != nil {
-		return len(removed) > 0, err
+		return len(ended) > 0, failure.New(failure.Provisioning, err, "try it again: devenv down"+nameFlag(e.record.Name))
+	}
+	removed, err := e.runtime.remove(ctx)
+	if err != nil {
+		return len(ended) > 0 || removed, err
 	}
 	unmerged, err := e.unmergeKubeconfig()
 	if err != nil {
-		return len(removed) > 0, err
+		return len(ended) > 0 || removed, err
 	}
 	existed := e.dir.Exists()
-	return len(removed) > 0 || unmerged || existed, e.dir.Remove()
-}
-
-func (e *Environment) removeContainers(ctx context.Context) ([]string, error) {
-	if err := e.findEngine(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if e.record.Engine == "" && errors.Is(err, cluster.ErrNoEngine) {
-			return nil, nil // there is none, and never was: no containers either
-		}
-		return nil, failure.New(failure.Prerequisite, fmt.Errorf("could not remove the containers of environment %q: %w", e.record.Name, err))
-	}
-	return e.engine.DeleteUnder(ctx, string(e.dir))
+	return len(ended) > 0 || removed || unmerged || existed, e.dir.Remove()
 }

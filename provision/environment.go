@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
-	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/state"
@@ -28,15 +27,14 @@ import (
 
 // Environment is one that has a record: being made, made, or half gone.
 type Environment struct {
-	home   state.Home
-	dir    state.Dir
-	record *state.Record
-	pins   profiles.Pins
-	engine *cluster.Engine // nil where none was looked for
+	home    state.Home
+	dir     state.Dir
+	record  *state.Record
+	pins    profiles.Pins
+	runtime runtime
 
-	mu       sync.Mutex
-	clusters map[string]*cluster.Cluster
-	admins   map[string]*kube.Client
+	mu     sync.Mutex
+	admins map[string]*kube.Client
 }
 
 var namePattern = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$`)
@@ -72,10 +70,15 @@ func Open(home state.Home, name string) (*Environment, error) {
 }
 
 func newEnvironment(home state.Home, record *state.Record) *Environment {
-	return &Environment{
-		home: home, dir: home.Dir(record.Name), record: record, pins: record.Pins,
-		clusters: map[string]*cluster.Cluster{}, admins: map[string]*kube.Client{},
+	e := &Environment{
+		home: home, dir: home.Dir(record.Name), record: record, pins: record.Pins, admins: map[string]*kube.Client{},
 	}
+	if record.Runtime == profiles.RuntimeProcess {
+		e.runtime = newProcessRuntime(e)
+	} else {
+		e.runtime = newKindRuntime(e)
+	}
+	return e
 }
 
 // nameFlag is how the command line names an environment; the default needs no
@@ -90,10 +93,8 @@ func nameFlag(name string) string {
 // DefaultName is the environment that commands mean when they name none.
 const DefaultName = "dev"
 
-// domain is what the environment's authority may sign for.
-func (e *Environment) domain() string { return e.record.Name + ".localhost" }
-
-func (e *Environment) issuerHost() string { return "dex." + e.domain() }
+// issuerHost is the issuer's name, for everybody who has to find it.
+func (e *Environment) issuerHost() string { return e.runtime.issuerHost() }
 
 // Issuer is the issuer's URL: the same from the host, from the API server,
 // from pods and from other clusters.
@@ -104,7 +105,7 @@ func (e *Environment) Issuer() string {
 // IssuerAddress is where the host dials to reach the issuer, whatever its
 // resolver thinks of the name.
 func (e *Environment) IssuerAddress() string {
-	return fmt.Sprintf("127.0.0.1:%d", e.record.IssuerPort)
+	return loopback(e.record.IssuerPort)
 }
 
 // CAFile is the certificate of the environment's authority.
@@ -170,61 +171,16 @@ func (e *Environment) admin(clusterName string) (*kube.Client, error) {
 	return client, err
 }
 
-// findEngine makes the engine known, once.
-func (e *Environment) findEngine(ctx context.Context) error {
-	if e.engine != nil {
-		return nil
-	}
-	engine, err := findEngine(ctx, e.record.Engine)
-	e.engine = engine
-	return err
-}
+// cluster returns the handle of a cluster.
+func (e *Environment) cluster(c profiles.Cluster) Cluster { return e.runtime.cluster(c) }
 
-func findEngine(ctx context.Context, command string) (*cluster.Engine, error) {
-	engine, err := cluster.FindEngine(ctx, command)
-	var silent *cluster.SilentEngineError
-	switch {
-	case errors.As(err, &silent):
-		return nil, failure.New(failure.Prerequisite, err, "start it, for example: sudo systemctl start "+silent.Command, "then see whether it answers: "+silent.Command+" info")
-	case errors.Is(err, cluster.ErrNoEngine):
-		return nil, failure.New(failure.Prerequisite, err, "install one, for example Docker: https://docs.docker.com/engine/install/")
-	}
-	return engine, err
-}
-
-// cluster returns the handle of a cluster; the engine must be known.
-func (e *Environment) cluster(c profiles.Cluster) *cluster.Cluster {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if handle := e.clusters[c.Name]; handle != nil {
-		return handle
-	}
-	handle := cluster.New(e.engine, e.clusterSpec(c), &lazyFile{path: e.LogFile("kind-" + c.Name)})
-	e.clusters[c.Name] = handle
-	return handle
-}
-
-// clusterSpec is a cluster of the profile in the cluster package's terms.
-func (e *Environment) clusterSpec(c profiles.Cluster) cluster.Spec {
-	return cluster.Spec{
-		Name:              "devenv-" + e.record.Name + "-" + c.Name,
-		Image:             e.pins.NodeImages[c.KubernetesVersion].Image,
-		KubernetesVersion: c.KubernetesVersion,
-		APIPort:           e.record.APIPorts[c.Name],
-		Ports:             []int{e.record.IssuerPort},
-		Files:             e.dir.Path("clusters", c.Name, "node"),
-		APIServerArgs:     e.oidcFlags(c.Trust.Flags),
-		HostAliases:       []string{e.issuerHost()},
-		Kubeconfig:        e.KubeconfigFile(c.Name),
-	}
-}
-
-// oidcFlags are kube-apiserver's --oidc-* flags.
-func (e *Environment) oidcFlags(f *profiles.OIDCFlags) map[string]string {
+// oidcFlags are kube-apiserver's --oidc-* flags; caFile is where it sees the
+// environment's authority.
+func (e *Environment) oidcFlags(f *profiles.OIDCFlags, caFile string) map[string]string {
 	flags := map[string]string{
 		"oidc-issuer-url": e.Issuer(),
 		"oidc-client-id":  f.ClientID,
-		"oidc-ca-file":    cluster.KubernetesPath("ca.crt"),
+		"oidc-ca-file":    caFile,
 	}
 	for name, value := range map[string]string{
 		"oidc-username-claim":  f.UsernameClaim,
@@ -237,6 +193,15 @@ func (e *Environment) oidcFlags(f *profiles.OIDCFlags) map[string]string {
 		}
 	}
 	return flags
+}
+
+// cacheFolder is where what was downloaded is kept, for all environments.
+func cacheFolder(of string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("could not find the cache folder: %w", err)
+	}
+	return filepath.Join(cache, "devenv", of), nil
 }
 
 // lazyFile opens its file, and makes its folder, at the first write.

@@ -6,39 +6,78 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 )
 
-// plan is everything `up` does. A step starts as soon as those it needs are
-// done, so the needs are the whole order. Steps hand nothing to each other:
-// each reads what it needs from the environment's files and from the cluster.
-func (e *Environment) plan() []Step {
-	main := e.record.Profile.Spec.Clusters[0]
-	on := func(step func(context.Context, profiles.Cluster) (bool, error)) func(context.Context) (bool, error) {
-		return func(ctx context.Context) (bool, error) { return step(ctx, main) }
-	}
+// The plans are everything `up` does, one for each runtime. A step starts as
+// soon as those it needs are done, so the needs are the whole order. Steps hand
+// nothing to each other: each reads what it needs from the environment's files
+// and from the cluster.
+
+func (k *kindRuntime) plan() []Step {
+	main := k.record.Profile.Spec.Clusters[0]
+	on := func(step clusterStep) ensure { return step.on(main) }
 	return []Step{
-		{"engine", "Container engine", nil, e.ensureEngine},
-		{"trust", "Certificate authority, constrained to " + e.domain(), nil, e.ensureTrust},
-		{"charts", "Charts of Dex and cert-manager", needs("engine"), e.ensureCharts},
-		{"node-image", "Node image, Kubernetes " + main.KubernetesVersion, needs("engine"), on(e.ensureNodeImage)},
-		{"node", "Node of cluster " + main.Name, needs("trust", "node-image"), on(e.ensureNode)},
-		{"images", "Images of Dex and cert-manager in the node", needs("node"), on(e.ensureImages)},
-		{"api-server", "API server that trusts " + e.issuerHost(), needs("node"), on(e.ensureAPIServer)},
-		{"dns", "Issuer's name in cluster DNS", needs("api-server"), on(e.ensureDNS)},
-		{"access", "Namespaces and role bindings", needs("api-server"), on(e.ensureAccess)},
-		{"dex", "Dex, chart and certificates", needs("api-server", "images", "charts"), on(e.ensureDex)},
-		{"cluster", "Cluster " + main.Name + " complete, flags in place", needs("api-server"), on(e.ensureCluster)},
-		{"issuer", "Issuer answers on " + e.Issuer(), needs("dex"), e.ensureIssuer},
-		{"seed", "Clients and users, over gRPC", needs("issuer"), on(e.ensureSeed)},
-		{"token", "First token accepted by the API server", needs("seed"), on(e.ensureToken)},
-		{"cert-manager", "cert-manager, chart", needs("api-server", "images", "charts", "token"), on(e.ensureCertManager)},
-		{"renewal", "Dex's certificate issued and kept renewed", needs("cert-manager", "dex"), on(e.ensureRenewal)},
-		{"check", "Check: identities, rights, refusals, kubectl", needs("token", "access", "dns", "cluster", "renewal"), e.ensureProof},
+		{"engine", "Container engine", nil, k.ensureEngine},
+		{"trust", "Certificate authority, constrained to " + k.domain(), nil, k.ensureTrust},
+		{"charts", "Charts of Dex and cert-manager", needs("engine"), k.ensureCharts},
+		{"node-image", "Node image, Kubernetes " + main.KubernetesVersion, needs("engine"), on(k.ensureNodeImage)},
+		{"node", "Node of cluster " + main.Name, needs("trust", "node-image"), on(k.ensureNode)},
+		{"images", "Images of Dex and cert-manager in the node", needs("node"), on(k.ensureImages)},
+		{"api-server", "API server that trusts " + k.issuerHost(), needs("node"), on(k.ensureAPIServer)},
+		{"dns", "Issuer's name in cluster DNS", needs("api-server"), on(k.ensureDNS)},
+		{"access", "Namespaces and role bindings", needs("api-server"), on(k.ensureAccess)},
+		{"dex", "Dex, chart and certificates", needs("api-server", "images", "charts"), on(k.ensureDex)},
+		{"cluster", "Cluster " + main.Name + " complete, flags in place", needs("api-server"), on(k.ensureCluster)},
+		{"issuer", "Issuer answers on " + k.Issuer(), needs("dex"), k.ensureIssuer},
+		{"seed", "Clients and users, over gRPC", needs("issuer"), on(k.ensureSeed)},
+		{"token", "First token accepted by the API server", needs("seed"), on(k.ensureToken)},
+		{"cert-manager", "cert-manager, chart", needs("api-server", "images", "charts", "token"), on(k.ensureCertManager)},
+		{"renewal", "Dex's certificate issued and kept renewed", needs("cert-manager", "dex"), on(k.ensureRenewal)},
+		{"check", "Check: identities, rights, refusals, kubectl", needs("token", "access", "dns", "cluster", "renewal"), k.ensureProof},
 	}
+}
+
+func (p *processRuntime) plan() []Step {
+	main := p.record.Profile.Spec.Clusters[0]
+	steps := []Step{
+		{"programs", "Programs of Kubernetes and Dex", nil, p.ensurePrograms},
+		{"trust", "Certificate authority, constrained to " + p.issuerHost(), nil, p.ensureTrust},
+		{"dex", "Dex, its storage and certificates", needs("api-server"), clusterStep(p.ensureDex).on(main)},
+		{"issuer", "Issuer answers on " + p.Issuer(), needs("dex"), p.ensureIssuer},
+		{"seed", "Clients and users, over gRPC", needs("issuer"), clusterStep(p.ensureSeed).on(main)},
+	}
+	check := Step{"check", "Check: identities, rights, refusals, kubectl", nil, p.ensureProof}
+	for i, c := range p.record.Profile.Spec.Clusters {
+		id := func(step string) string {
+			if i > 0 {
+				step += "-" + c.Name
+			}
+			return step
+		}
+		steps = append(steps,
+			Step{id("node"), "etcd and API server of cluster " + c.Name, needs("programs", "trust"), clusterStep(p.ensureNode).on(c)},
+			Step{id("api-server"), "API server that trusts " + p.issuerHost(), needs(id("node")), clusterStep(p.ensureAPIServer).on(c)},
+			Step{id("access"), "Namespaces and role bindings", needs(id("token")), clusterStep(p.ensureAccess).on(c)},
+			Step{id("token"), "First token accepted by the API server", needs("seed", id("api-server")), clusterStep(p.ensureToken).on(c)},
+			Step{id("cluster"), "Cluster " + c.Name + " complete, roles gathered", needs(id("token")), clusterStep(p.ensureCluster).on(c)},
+		)
+		check.Needs = append(check.Needs, id("token"), id("access"), id("cluster"))
+	}
+	return append(steps, check)
+}
+
+type (
+	ensure      = func(context.Context) (changed bool, err error)
+	clusterStep func(context.Context, profiles.Cluster) (changed bool, err error)
+)
+
+// on is the step for one cluster.
+func (s clusterStep) on(c profiles.Cluster) ensure {
+	return func(ctx context.Context) (bool, error) { return s(ctx, c) }
 }
 
 func needs(ids ...string) []string { return ids }
 
 // Plan lists what Up would do for a request. It makes nothing.
-func Plan(r UpRequest) ([]Step, error) {
+func Plan(ctx context.Context, r UpRequest) ([]Step, error) {
 	if err := checkName(r.Name); err != nil {
 		return nil, err
 	}
@@ -46,9 +85,13 @@ func Plan(r UpRequest) ([]Step, error) {
 	if err != nil {
 		old = nil // none, or none that can be read: as for the first time
 	}
-	record, err := resolve(r.Home, r.Name, r.Profile, old)
+	runtime, _, err := settleRuntime(ctx, r, old)
 	if err != nil {
 		return nil, err
 	}
-	return newEnvironment(r.Home, record).plan(), nil
+	record, err := resolve(r.Home, r.Name, runtime, r.Profile, old)
+	if err != nil {
+		return nil, err
+	}
+	return newEnvironment(r.Home, record).runtime.plan(), nil
 }

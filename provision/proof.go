@@ -33,33 +33,38 @@ func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error)
 // Check proves the environment. A proof that fails is in the report; the error
 // is for what kept the check itself from being made.
 func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
-	if err := e.findEngine(ctx); err != nil {
+	if err := e.runtime.find(ctx); err != nil {
 		return nil, err
 	}
-	scratch, err := os.MkdirTemp(string(e.dir), ".check-") // mode 0700
+	proofs, err := e.runtime.podProofs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(scratch)
-	report := &check.Report{}
+	var failed error
 	for _, c := range e.record.Profile.Spec.Clusters {
-		results, err := e.checkOne(ctx, c, scratch)
-		if err != nil {
-			return nil, err
-		}
-		report.Results = append(report.Results, results...)
+		proofs = append(proofs, func() []check.Result {
+			results, err := e.checkOne(ctx, c)
+			if err != nil {
+				failed = errors.Join(failed, err)
+			}
+			return results
+		})
 	}
-	return report, nil
+	report := &check.Report{Results: check.Concurrently(proofs)}
+	return report, errors.Join(failed, ctx.Err())
 }
 
-// checkOne proves one cluster; kubectl's files go to the folder scratch.
-func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster, scratch string) ([]check.Result, error) {
+// proof is a part of the check.
+type proof = func() []check.Result
+
+// checkOne proves one cluster.
+func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check.Result, error) {
 	target, err := e.checkCluster(c)
 	if err != nil {
 		return nil, err
 	}
 	target.Kubectl = func(ctx context.Context, token string, args ...string) (string, error) {
-		return e.kubectl(ctx, c, scratch, token, args...)
+		return e.kubectl(ctx, c, token, args...)
 	}
 	logins := map[string]check.Login{}
 	for _, u := range e.record.Profile.Spec.Dex.Users {
@@ -73,16 +78,7 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster, scratch 
 	if err != nil {
 		return nil, err
 	}
-	admin, err := e.admin(c.Name)
-	if err != nil {
-		return nil, err
-	}
-	ca, err := e.dir.Read("ca.crt")
-	if err != nil {
-		return nil, err
-	}
-
-	var identities, rights, kubectl []func() []check.Result
+	var identities, rights, kubectl []proof
 	for _, u := range e.acceptedUsers(c) {
 		identities = append(identities, func() []check.Result { return []check.Result{target.Identity(ctx, logins[u.Email])} })
 	}
@@ -95,14 +91,10 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster, scratch 
 	}
 	first := e.acceptedUsers(c)[0]
 	kubectl = append(kubectl, func() []check.Result { return []check.Result{target.KubectlIdentity(ctx, logins[first.Email])} })
-	pod := func() []check.Result {
-		return []check.Result{check.IssuerFromPod(ctx, admin, identity.Namespace, e.pins.Charts["dex"].Images[""].Ref(), e.Issuer(), string(ca))}
-	}
-	results := check.Concurrently([]func() []check.Result{
+	results := check.Concurrently([]proof{
 		func() []check.Result { return check.Concurrently(append(identities, rights...)) },
 		func() []check.Result { return check.Concurrently(kubectl) },
 		func() []check.Result { return target.Refusals(ctx, refusals) },
-		pod,
 	})
 	return results, ctx.Err()
 }
@@ -130,8 +122,8 @@ func (e *Environment) checkCluster(c profiles.Cluster) (*check.Cluster, error) {
 }
 
 // kubectl runs the real kubectl with a kubeconfig that holds a token: the
-// host's, or where there is none the node's own.
-func (e *Environment) kubectl(ctx context.Context, c profiles.Cluster, scratch, token string, args ...string) (string, error) {
+// host's, or where there is none the runtime's own.
+func (e *Environment) kubectl(ctx context.Context, c profiles.Cluster, token string, args ...string) (string, error) {
 	config, err := e.tokenKubeconfig(c, "user", token)
 	if err != nil {
 		return "", err
@@ -140,21 +132,26 @@ func (e *Environment) kubectl(ctx context.Context, c profiles.Cluster, scratch, 
 	if err != nil {
 		return "", err
 	}
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		var out bytes.Buffer
-		command := append([]string{"kubectl", "--kubeconfig=/dev/stdin", "--server=https://127.0.0.1:6443"}, args...)
-		err := e.cluster(c).Exec(ctx, bytes.NewReader(text), &out, command...)
-		return out.String(), err
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		return e.runtime.kubectl(ctx, c, text, args...)
 	}
-	file, err := os.CreateTemp(scratch, "kubeconfig-*") // mode 0600
+	return e.runKubectl(ctx, path, text, args...)
+}
+
+// runKubectl runs a kubectl of the host with a kubeconfig.
+func (e *Environment) runKubectl(ctx context.Context, path string, kubeconfig []byte, args ...string) (string, error) {
+	scratch, err := os.MkdirTemp(string(e.dir), ".kubectl-") // mode 0700
 	if err != nil {
 		return "", err
 	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Close()); err != nil {
+	defer os.RemoveAll(scratch)
+	file := filepath.Join(scratch, "kubeconfig")
+	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, "kubectl", append([]string{"--kubeconfig=" + file.Name()}, args...)...)
+	command := exec.CommandContext(ctx, path)
+	command.Args = append([]string{"kubectl", "--kubeconfig=" + file}, args...)
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
 	command.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(scratch, "cache"))

@@ -17,8 +17,8 @@ import (
 // ports. What an earlier record chose is kept.
 //
 // Ports of other environments are left to them, also while those do not run.
-func resolve(home state.Home, name string, profile *profiles.Environment, old *state.Record) (*state.Record, error) {
-	r := &state.Record{Name: name, Profile: *profile, APIPorts: map[string]int{}}
+func resolve(home state.Home, name, runtime string, profile *profiles.Environment, old *state.Record) (*state.Record, error) {
+	r := &state.Record{Name: name, Runtime: runtime, Profile: *profile, APIPorts: map[string]int{}}
 	if old == nil {
 		old = &state.Record{}
 	} else {
@@ -57,18 +57,33 @@ func resolve(home state.Home, name string, profile *profiles.Environment, old *s
 			return nil, err
 		}
 	}
+	var clusters []string
 	for _, c := range profile.Spec.Clusters {
-		if r.APIPorts[c.Name] = old.APIPorts[c.Name]; r.APIPorts[c.Name] != 0 {
-			continue
-		}
-		port, err := freePort(firstAPIPort, lastAPIPort, taken)
-		if err != nil {
-			return nil, err
-		}
-		r.APIPorts[c.Name] = port
-		taken[port] = true
+		clusters = append(clusters, c.Name)
 	}
-	return r, nil
+	if r.APIPorts, err = choosePorts(clusters, old.APIPorts, taken); err != nil {
+		return nil, err
+	}
+	if runtime == profiles.RuntimeProcess {
+		r.InternalPorts, err = choosePorts(internalPorts(profile), old.InternalPorts, taken)
+	}
+	return r, err
+}
+
+// choosePorts gives each name a port: the one it had, or one that is free.
+func choosePorts(names []string, old map[string]int, taken map[int]bool) (map[string]int, error) {
+	ports := map[string]int{}
+	for _, name := range names {
+		port, had := old[name]
+		if !had {
+			var err error
+			if port, err = freePort(firstAPIPort, lastAPIPort, taken); err != nil {
+				return nil, err
+			}
+		}
+		ports[name], taken[port] = port, true
+	}
+	return ports, nil
 }
 
 // Where ports are chosen: the range in which Kubernetes hands out node ports,
@@ -107,16 +122,18 @@ func portsOfOthers(home state.Home, name string) (map[int]bool, error) {
 		if other == name || err != nil { // one that cannot be read has no claim
 			continue
 		}
-		taken[record.IssuerPort] = true
-		for _, port := range record.APIPorts {
+		for _, port := range record.Ports() {
 			taken[port] = true
 		}
 	}
 	return taken, nil
 }
 
+// loopback is an address to listen on or to dial.
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
 func portFree(port int) bool {
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	l, err := net.Listen("tcp", loopback(port))
 	if err != nil {
 		return false
 	}
@@ -132,6 +149,7 @@ func fixedDifferences(old, wanted *state.Record) []string {
 			differences = append(differences, fmt.Sprintf("%s: %v → %v", field, show(before), show(after)))
 		}
 	}
+	compare("spec.runtime", old.Runtime, wanted.Runtime)
 	compare("spec.dex.port", old.IssuerPort, wanted.IssuerPort)
 	compare("the names of spec.clusters", clusterNames(old), clusterNames(wanted))
 	for i, c := range wanted.Profile.Spec.Clusters {
@@ -141,6 +159,9 @@ func fixedDifferences(old, wanted *state.Record) []string {
 		}
 		path := fmt.Sprintf("spec.clusters[%d]", i)
 		compare(path+".kubernetesVersion", before.KubernetesVersion, c.KubernetesVersion)
+		if wanted.Runtime == profiles.RuntimeProcess {
+			continue // its API server is started anew with other flags
+		}
 		compare(path+".trust.flags.clientID", before.Trust.Flags.ClientID, c.Trust.Flags.ClientID)
 		compare(path+".trust.flags.usernameClaim", before.Trust.Flags.UsernameClaim, c.Trust.Flags.UsernameClaim)
 		compare(path+".trust.flags.usernamePrefix", before.Trust.Flags.UsernamePrefix, c.Trust.Flags.UsernamePrefix)

@@ -19,11 +19,11 @@ func load(t *testing.T, set ...string) *profiles.Environment {
 }
 
 func TestResolveKeepsWhatItChose(t *testing.T) {
-	first, err := resolve(state.Home(t.TempDir()), "a", load(t), nil)
+	first, err := resolve(state.Home(t.TempDir()), "a", profiles.RuntimeKind, load(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := resolve(state.Home(t.TempDir()), "a", load(t), first)
+	again, err := resolve(state.Home(t.TempDir()), "a", profiles.RuntimeKind, load(t), first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,14 +41,14 @@ func TestResolveKeepsWhatItChose(t *testing.T) {
 	if first.Profile.Client("kubernetes").Secret != "" {
 		t.Error("a public client has a secret")
 	}
-	other, err := resolve(state.Home(t.TempDir()), "b", load(t), nil)
+	other, err := resolve(state.Home(t.TempDir()), "b", profiles.RuntimeKind, load(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if other.Profile.Spec.Dex.Users[0].Password == first.Profile.Spec.Dex.Users[0].Password {
 		t.Error("two environments have the same password")
 	}
-	fixed, err := resolve(state.Home(t.TempDir()), "a", load(t, "spec.dex.users[0].password=Fixed-1"), first)
+	fixed, err := resolve(state.Home(t.TempDir()), "a", profiles.RuntimeKind, load(t, "spec.dex.users[0].password=Fixed-1"), first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestResolveKeepsWhatItChose(t *testing.T) {
 }
 
 func TestFixedDifferences(t *testing.T) {
-	old, err := resolve(state.Home(t.TempDir()), "a", load(t), nil)
+	old, err := resolve(state.Home(t.TempDir()), "a", profiles.RuntimeKind, load(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestFixedDifferences(t *testing.T) {
 		"spec.clusters[0].trust.flags.clientID=demo-app":  "spec.clusters[0].trust.flags.clientID: kubernetes → demo-app",
 		"spec.clusters[0].trust.flags.groupsClaim=roles":  "spec.clusters[0].trust.flags.groupsClaim: groups → roles",
 	} {
-		wanted, err := resolve(state.Home(t.TempDir()), "a", load(t, set), old)
+		wanted, err := resolve(state.Home(t.TempDir()), "a", profiles.RuntimeKind, load(t, set), old)
 		if err != nil {
 			t.Fatal(err)
 		}

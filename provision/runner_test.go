@@ -17,17 +17,17 @@ import (
 
 // fakePlan is the real plan with steps that only say that they ran; during is
 // called in each.
-func fakePlan(t *testing.T, during func(ctx context.Context, id string) error) (steps []Step, ran func() []string) {
+func fakePlan(t *testing.T, runtime string, during func(ctx context.Context, id string) error) (steps []Step, ran func() []string) {
 	t.Helper()
-	profile, err := profiles.Load("default")
+	profile := load(t)
+	if runtime == profiles.RuntimeProcess {
+		profile = load(t, "spec.clusters[1]={name: second, trust: {flags: {clientID: demo-app}}}")
+	}
+	record, err := resolve(state.Home(t.TempDir()), "fake", runtime, profile, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := resolve(state.Home(t.TempDir()), "fake", profile, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	steps = newEnvironment(state.Home(t.TempDir()), record).plan()
+	steps = newEnvironment(state.Home(t.TempDir()), record).runtime.plan()
 	var mu sync.Mutex
 	var order []string
 	for i := range steps {
@@ -51,28 +51,38 @@ func fakePlan(t *testing.T, during func(ctx context.Context, id string) error) (
 
 func noFailure(context.Context, string) error { return nil }
 
+// onBoth runs a test for the plan of each runtime; that of processes with two
+// clusters.
+func onBoth(t *testing.T, test func(t *testing.T, runtime string)) {
+	for _, runtime := range []string{profiles.RuntimeKind, profiles.RuntimeProcess} {
+		t.Run(runtime, func(t *testing.T) { test(t, runtime) })
+	}
+}
+
 func TestPlanRunsInOrder(t *testing.T) {
-	steps, ran := fakePlan(t, noFailure)
-	timings, err := run(t.Context(), steps, progress.Discard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	order := ran()
-	if len(order) != len(steps) || len(timings) != len(steps) {
-		t.Fatalf("%d of %d steps ran, %d timings", len(order), len(steps), len(timings))
-	}
-	for _, s := range steps {
-		for _, need := range s.Needs {
-			if slices.Index(order, need) > slices.Index(order, s.ID) {
-				t.Errorf("%s ran before %s", s.ID, need)
+	onBoth(t, func(t *testing.T, runtime string) {
+		steps, ran := fakePlan(t, runtime, noFailure)
+		timings, err := run(t.Context(), steps, progress.Discard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		order := ran()
+		if len(order) != len(steps) || len(timings) != len(steps) {
+			t.Fatalf("%d of %d steps ran, %d timings", len(order), len(steps), len(timings))
+		}
+		for _, s := range steps {
+			for _, need := range s.Needs {
+				if slices.Index(order, need) > slices.Index(order, s.ID) {
+					t.Errorf("%s ran before %s", s.ID, need)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestPlanRunsSideBySide(t *testing.T) {
 	meet := make(chan string)
-	steps, _ := fakePlan(t, func(ctx context.Context, id string) error {
+	steps, _ := fakePlan(t, profiles.RuntimeKind, func(ctx context.Context, id string) error {
 		if id != "images" && id != "api-server" { // neither needs the other
 			return nil
 		}
@@ -92,48 +102,50 @@ func TestPlanRunsSideBySide(t *testing.T) {
 // Every step fails once: the run ends with that step's error, nothing that
 // needs it starts, and every event stream closes what it opened.
 func TestPlanFailsAtEveryStep(t *testing.T) {
-	all, _ := fakePlan(t, noFailure)
-	for _, broken := range all {
-		t.Run(broken.ID, func(t *testing.T) {
-			boom := errors.New("boom")
-			steps, ran := fakePlan(t, func(_ context.Context, id string) error {
-				if id == broken.ID {
-					return boom
+	onBoth(t, func(t *testing.T, runtime string) {
+		all, _ := fakePlan(t, runtime, noFailure)
+		for _, broken := range all {
+			t.Run(broken.ID, func(t *testing.T) {
+				boom := errors.New("boom")
+				steps, ran := fakePlan(t, runtime, func(_ context.Context, id string) error {
+					if id == broken.ID {
+						return boom
+					}
+					return nil
+				})
+				open := map[string]bool{}
+				sink := progress.Func(func(e progress.Event) { open[e.Step] = e.State == progress.Started })
+				_, err := run(t.Context(), steps, sink)
+				var failed *StepError
+				if !errors.As(err, &failed) || failed.Step.ID != broken.ID || !errors.Is(err, boom) {
+					t.Fatalf("the error is %v", err)
 				}
-				return nil
+				if err.Error() != failed.Step.Title+": boom" {
+					t.Errorf("it does not name its step: %v", err)
+				}
+				if !slices.Contains(failed.Unfinished, broken.ID) {
+					t.Errorf("it is not among the unfinished: %v", failed.Unfinished)
+				}
+				for _, s := range steps {
+					if slices.Contains(s.Needs, broken.ID) && slices.Contains(ran(), s.ID) {
+						t.Errorf("%s ran without %s", s.ID, broken.ID)
+					}
+				}
+				for id, still := range open {
+					if still {
+						t.Errorf("%s started and never ended", id)
+					}
+				}
 			})
-			open := map[string]bool{}
-			sink := progress.Func(func(e progress.Event) { open[e.Step] = e.State == progress.Started })
-			_, err := run(t.Context(), steps, sink)
-			var failed *StepError
-			if !errors.As(err, &failed) || failed.Step.ID != broken.ID || !errors.Is(err, boom) {
-				t.Fatalf("the error is %v", err)
-			}
-			if err.Error() != failed.Step.Title+": boom" {
-				t.Errorf("it does not name its step: %v", err)
-			}
-			if !slices.Contains(failed.Unfinished, broken.ID) {
-				t.Errorf("it is not among the unfinished: %v", failed.Unfinished)
-			}
-			for _, s := range steps {
-				if slices.Contains(s.Needs, broken.ID) && slices.Contains(ran(), s.ID) {
-					t.Errorf("%s ran without %s", s.ID, broken.ID)
-				}
-			}
-			for id, still := range open {
-				if still {
-					t.Errorf("%s started and never ended", id)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // A failure stops what runs beside it, and is the error that is reported.
 func TestFailureStopsTheOthers(t *testing.T) {
 	boom := errors.New("boom")
 	waiting := make(chan struct{})
-	steps, _ := fakePlan(t, func(ctx context.Context, id string) error {
+	steps, _ := fakePlan(t, profiles.RuntimeKind, func(ctx context.Context, id string) error {
 		switch id {
 		case "api-server":
 			close(waiting)
@@ -162,50 +174,54 @@ func TestFailureStopsTheOthers(t *testing.T) {
 // Ctrl-C during every step: the run ends at once, with the cancellation as its
 // error and the steps that are not done.
 func TestPlanIsCancelledAtEveryStep(t *testing.T) {
-	all, _ := fakePlan(t, noFailure)
-	for _, during := range all {
-		t.Run(during.ID, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			steps, ran := fakePlan(t, func(ctx context.Context, id string) error {
-				if id == during.ID {
-					cancel()
+	onBoth(t, func(t *testing.T, runtime string) {
+		all, _ := fakePlan(t, runtime, noFailure)
+		for _, during := range all {
+			t.Run(during.ID, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				steps, ran := fakePlan(t, runtime, func(ctx context.Context, id string) error {
+					if id == during.ID {
+						cancel()
+					}
+					if id == during.ID || ctx.Err() != nil {
+						<-ctx.Done()
+						return fmt.Errorf("%s was waiting: %w", id, ctx.Err())
+					}
+					return nil
+				})
+				_, err := run(ctx, steps, progress.Discard())
+				var failed *StepError
+				if !errors.As(err, &failed) || !errors.Is(failed.Err, context.Canceled) {
+					t.Fatalf("the error is %v", err)
 				}
-				if id == during.ID || ctx.Err() != nil {
-					<-ctx.Done()
-					return fmt.Errorf("%s was waiting: %w", id, ctx.Err())
+				if !slices.Contains(failed.Unfinished, during.ID) || len(ran())+len(failed.Unfinished) != len(steps) {
+					t.Errorf("%d ran, unfinished are %v, of %d", len(ran()), failed.Unfinished, len(steps))
 				}
-				return nil
 			})
-			_, err := run(ctx, steps, progress.Discard())
-			var failed *StepError
-			if !errors.As(err, &failed) || !errors.Is(failed.Err, context.Canceled) {
-				t.Fatalf("the error is %v", err)
-			}
-			if !slices.Contains(failed.Unfinished, during.ID) || len(ran())+len(failed.Unfinished) != len(steps) {
-				t.Errorf("%d ran, unfinished are %v, of %d", len(ran()), failed.Unfinished, len(steps))
-			}
-		})
-	}
+		}
+	})
 }
 
 // A limit that is reached is the failure of the step that was waiting.
 func TestPlanTimesOut(t *testing.T) {
-	limit := errors.New("the limit was reached")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, limit)
-	defer cancel()
-	steps, _ := fakePlan(t, func(ctx context.Context, id string) error {
-		if id == "issuer" {
-			<-ctx.Done()
-			return fmt.Errorf("%w while waiting for Dex", context.Cause(ctx))
+	onBoth(t, func(t *testing.T, runtime string) {
+		limit := errors.New("the limit was reached")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, limit)
+		defer cancel()
+		steps, _ := fakePlan(t, runtime, func(ctx context.Context, id string) error {
+			if id == "issuer" {
+				<-ctx.Done()
+				return fmt.Errorf("%w while waiting for Dex", context.Cause(ctx))
+			}
+			return nil
+		})
+		_, err := run(ctx, steps, progress.Discard())
+		var failed *StepError
+		if !errors.As(err, &failed) || failed.Step.ID != "issuer" || !errors.Is(err, limit) {
+			t.Fatalf("the error is %v", err)
 		}
-		return nil
 	})
-	_, err := run(ctx, steps, progress.Discard())
-	var failed *StepError
-	if !errors.As(err, &failed) || failed.Step.ID != "issuer" || !errors.Is(err, limit) {
-		t.Fatalf("the error is %v", err)
-	}
 }
 
 func TestPlanThatCannotFinish(t *testing.T) {

@@ -14,14 +14,18 @@ import (
 type Status struct {
 	Name    string `json:"name"`
 	Profile string `json:"profile"`
+	// Runtime is kind or process.
+	Runtime string `json:"runtime"`
 	// Ready says that the last `up` went through, that every cluster runs and
 	// that the issuer answers now.
 	Ready    bool            `json:"ready"`
 	Issuer   IssuerStatus    `json:"issuer"`
 	Clusters []ClusterStatus `json:"clusters"`
-	Users    []UserStatus    `json:"users"`
-	Clients  []ClientStatus  `json:"clients"`
-	Timings  []state.Timing  `json:"timings"`
+	// Processes that the runtime process started; with kind there are none.
+	Processes []ProcessStatus `json:"processes,omitempty"`
+	Users     []UserStatus    `json:"users"`
+	Clients   []ClientStatus  `json:"clients"`
+	Timings   []state.Timing  `json:"timings"`
 	// StateFolder holds the environment's files.
 	StateFolder string `json:"stateFolder"`
 }
@@ -43,8 +47,21 @@ type ClusterStatus struct {
 	// Kubeconfig is the administrator's, a file.
 	Kubeconfig        string `json:"kubeconfig"`
 	KubernetesVersion string `json:"kubernetesVersion"`
-	// State is running, stopped, incomplete or absent.
+	// State is running, broken (a part of it runs), stopped, incomplete or
+	// absent.
 	State string `json:"state"`
+}
+
+// ProcessStatus is one process of the environment.
+type ProcessStatus struct {
+	Name string `json:"name"`
+	// State is running, ended or absent.
+	State string `json:"state"`
+	PID   int    `json:"pid,omitempty"`
+	// Log is the file that holds what it says, and LastLines the end of it where
+	// it ended.
+	Log       string `json:"log"`
+	LastLines string `json:"lastLines,omitempty"`
 }
 
 // UserStatus is one user; passwords are not shown.
@@ -62,7 +79,7 @@ type ClientStatus struct {
 // Status looks at the environment; it changes nothing.
 func (e *Environment) Status(ctx context.Context) (*Status, error) {
 	s := &Status{
-		Name: e.record.Name, Profile: e.record.Profile.Metadata.Name, Ready: e.record.Ready,
+		Name: e.record.Name, Profile: e.record.Profile.Metadata.Name, Runtime: e.record.Runtime, Ready: e.record.Ready,
 		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
 		Timings:     e.record.Timings,
 		StateFolder: string(e.dir),
@@ -73,13 +90,13 @@ func (e *Environment) Status(ctx context.Context) (*Status, error) {
 	for _, c := range e.record.Profile.Spec.Dex.Clients {
 		s.Clients = append(s.Clients, ClientStatus{ID: c.ID, Public: c.Public})
 	}
-	engineErr := e.findEngine(ctx)
+	findErr := e.runtime.find(ctx)
 	for _, c := range e.record.Profile.Spec.Clusters {
 		status := ClusterStatus{
 			Name: c.Name, Server: fmt.Sprintf("https://127.0.0.1:%d", e.record.APIPorts[c.Name]),
-			Kubeconfig: e.KubeconfigFile(c.Name), KubernetesVersion: c.KubernetesVersion, State: "unknown: the container engine does not answer",
+			Kubeconfig: e.KubeconfigFile(c.Name), KubernetesVersion: c.KubernetesVersion, State: "unknown",
 		}
-		if engineErr == nil {
+		if findErr == nil {
 			found, err := e.cluster(c).State(ctx)
 			if err != nil {
 				return nil, e.explain(err)
@@ -88,6 +105,10 @@ func (e *Environment) Status(ctx context.Context) (*Status, error) {
 		}
 		s.Ready = s.Ready && status.State == "running"
 		s.Clusters = append(s.Clusters, status)
+	}
+	s.Processes = e.runtime.processes()
+	for _, p := range s.Processes {
+		s.Ready = s.Ready && p.State == "running"
 	}
 	if err := e.askIssuer(ctx); err != nil {
 		s.Ready, s.Issuer.Problem = false, err.Error()
@@ -109,6 +130,7 @@ func (e *Environment) askIssuer(ctx context.Context) error {
 type Listed struct {
 	Name    string `json:"name"`
 	Profile string `json:"profile"`
+	Runtime string `json:"runtime"`
 	Ready   bool   `json:"ready"`
 	Issuer  string `json:"issuer"`
 	// Problem says why nothing more is known of it; empty if it is known.
@@ -144,19 +166,17 @@ func look(ctx context.Context, home state.Home, name string) (Listed, error) {
 	if err != nil {
 		return Listed{}, err
 	}
-	return Listed{Name: name, Profile: status.Profile, Ready: status.Ready, Issuer: status.Issuer.URL}, nil
+	return Listed{Name: name, Profile: status.Profile, Runtime: status.Runtime, Ready: status.Ready, Issuer: status.Issuer.URL}, nil
 }
 
 // CollectLogs writes the logs of everything that runs in the environment to a
 // folder.
 func (e *Environment) CollectLogs(ctx context.Context, folder string) error {
-	if err := e.findEngine(ctx); err != nil {
+	if err := e.runtime.find(ctx); err != nil {
 		return err
 	}
-	for _, c := range e.record.Profile.Spec.Clusters {
-		if err := e.cluster(c).CollectLogs(folder); err != nil {
-			return failure.New(failure.Provisioning, err, "see what there is: devenv status"+nameFlag(e.record.Name))
-		}
+	if err := e.runtime.collectLogs(ctx, folder); err != nil {
+		return failure.New(failure.Provisioning, err, "see what there is: devenv status"+nameFlag(e.record.Name))
 	}
 	return nil
 }

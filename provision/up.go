@@ -25,6 +25,9 @@ type UpRequest struct {
 	Profile *profiles.Environment
 	// Sources is the path of a sources file; empty for the official sources.
 	Sources string
+	// Runtime is auto, kind or process; empty for what the profile says. An
+	// environment that exists stays where it is when it is auto.
+	Runtime string
 	// Recreate allows to delete and make anew what cannot be changed in place.
 	Recreate bool
 	// Timeout for everything together; 10 minutes when 0.
@@ -49,16 +52,35 @@ func Up(ctx context.Context, r UpRequest) (*Environment, error) {
 	}
 	defer unlock()
 
-	e, err := prepare(ctx, r)
-	if err != nil {
-		return nil, err
-	}
 	if r.Timeout == 0 {
 		r.Timeout = defaultTimeout
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("the limit of %s was reached", r.Timeout))
 	defer cancel()
-	timings, err := run(limited, e.plan(), r.Progress)
+	e, err := up(ctx, limited, r)
+	return e, explainDisk(r.Home, err)
+}
+
+// up is Up with the lock held; limited is ctx with the limit.
+func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
+	e, err := prepare(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	timings, err := run(limited, e.runtime.plan(), r.Progress)
+	if e.record.RuntimeChosen && kindFailed(err) && !e.runtime.everMade() && len(r.Profile.NeedsPods()) == 0 {
+		// what could not be known before: it answers, and runs no nodes
+		if _, err := e.remove(ctx); err != nil {
+			return nil, err
+		}
+		var step *StepError
+		if errors.As(err, &step) {
+			err = step.Err
+		}
+		r.Progress.Emit(progress.Event{Time: time.Now(), State: progress.Note, Detail: withoutPods(err)})
+		r.Runtime = profiles.RuntimeProcess
+		return up(ctx, limited, r)
+	}
 	e.record.Timings, e.record.Ready = timings, err == nil
 	if err != nil {
 		return nil, e.failed(ctx, err)
@@ -94,10 +116,14 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	if err != nil {
 		return nil, failure.New(failure.Usage, err, "name another one in DEVENV_SOURCES; where registries answer, a new environment needs none")
 	}
-	if err := checkVersions(r.Profile, pins); err != nil {
+	runtime, note, err := settleRuntime(ctx, r, old)
+	if err != nil {
 		return nil, err
 	}
-	record, err := resolve(r.Home, r.Name, r.Profile, old)
+	if err := checkVersions(r.Profile, pins, runtime); err != nil {
+		return nil, err
+	}
+	record, err := resolve(r.Home, r.Name, runtime, r.Profile, old)
 	if err != nil {
 		return nil, err
 	}
@@ -106,17 +132,24 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 			return nil, err
 		}
 	}
-	record.Sources, record.Pins = r.Sources, pins
+	if note != "" {
+		r.Progress.Emit(progress.Event{Time: time.Now(), State: progress.Note, Detail: note})
+	}
+	record.Sources, record.Pins, record.RuntimeChosen = r.Sources, pins, r.wantedRuntime() == profiles.RuntimeAuto
 	return newEnvironment(r.Home, record), dir.Save(record)
 }
 
 // checkVersions refuses versions of Kubernetes that cannot be made.
-func checkVersions(profile *profiles.Environment, pins profiles.Pins) error {
+func checkVersions(profile *profiles.Environment, pins profiles.Pins, runtime string) error {
 	for _, c := range profile.Spec.Clusters {
 		if err := cluster.Supported(c.KubernetesVersion); err != nil {
 			return failure.New(failure.Usage, err)
 		}
-		if _, ok := pins.NodeImages[c.KubernetesVersion]; !ok {
+		_, known := pins.NodeImages[c.KubernetesVersion]
+		if runtime == profiles.RuntimeProcess && len(pins.Programs.Kubernetes[c.KubernetesVersion]) > 0 {
+			known = true
+		}
+		if !known {
 			return failure.Newf(failure.Usage, "no node image is pinned for Kubernetes %s", c.KubernetesVersion).
 				Hint("known are: %s; a sources file (DEVENV_SOURCES) can name others", strings.Join(slices.Sorted(maps.Keys(pins.NodeImages)), ", "))
 		}
@@ -133,24 +166,14 @@ func replaceFixed(ctx context.Context, r UpRequest, old, record *state.Record) (
 		return record, nil
 	}
 	e := newEnvironment(r.Home, old)
-	if e.everMade() && !r.Recreate {
+	if e.runtime.everMade() && !r.Recreate {
 		return nil, failure.Newf(failure.Usage, "environment %q exists, and this cannot be changed in it:\n  %s", r.Name, strings.Join(differences, "\n  ")).
 			Hint("make it anew, its data will be lost: devenv up --recreate%s", nameFlag(r.Name))
 	}
 	if _, err := e.remove(ctx); err != nil {
 		return nil, err
 	}
-	return resolve(r.Home, r.Name, r.Profile, nil)
-}
-
-// everMade says whether a cluster of the environment was ever finished.
-func (e *Environment) everMade() bool {
-	for _, c := range e.record.Profile.Spec.Clusters {
-		if spec := e.clusterSpec(c); spec.Complete() {
-			return true
-		}
-	}
-	return false
+	return resolve(r.Home, r.Name, record.Runtime, r.Profile, nil)
 }
 
 // failed ends what is under way, keeps what helps to understand the failure,
@@ -159,13 +182,9 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	again := "go on where it stopped: devenv up" + nameFlag(e.record.Name)
-	var problems error
-	for _, handle := range e.clusters {
-		removed, abandonErr := handle.Abandon(cleanup, ctx.Err() == nil)
-		problems = errors.Join(problems, abandonErr)
-		if removed {
-			again = "the half-made cluster was removed; start again: devenv up" + nameFlag(e.record.Name)
-		}
+	removed, problems := e.runtime.abandon(cleanup, ctx.Err() == nil)
+	if removed {
+		again = "the half-made cluster was removed; start again: devenv up" + nameFlag(e.record.Name)
 	}
 	problems = errors.Join(problems, e.dir.Save(e.record))
 
@@ -182,6 +201,11 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 	if errors.As(step.Err, &typed) {
 		class, hints = typed.Class, append(slices.Clone(typed.Hints), hints...)
 		step.Err = typed.Err
+	}
+	if e.record.RuntimeChosen && e.record.Runtime == profiles.RuntimeProcess && step.Step.ID == "programs" {
+		if _, err := findEngine(cleanup, ""); err != nil {
+			hints = append(hints, "or have a container engine: "+failure.HintsOf(err)[0])
+		}
 	}
 	if logs := e.dir.Path("logs"); class == failure.Provisioning && exists(logs) {
 		hints = append(hints, "logs so far are in "+logs+"; for those of the cluster: devenv logs"+nameFlag(e.record.Name))

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
@@ -12,7 +13,7 @@ import (
 func made(t *testing.T) state.Home {
 	t.Helper()
 	home := state.Home(t.TempDir())
-	e, err := prepare(t.Context(), UpRequest{Home: home, Name: "dev", Profile: load(t)})
+	e, err := prepare(t.Context(), UpRequest{Home: home, Name: "dev", Runtime: profiles.RuntimeKind, Profile: load(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 			if recreate && strings.Contains(set, "groupsPrefix") {
 				continue // that is what --recreate is for
 			}
-			_, err := Up(t.Context(), UpRequest{Home: home, Name: "dev", Profile: load(t, set), Recreate: recreate})
+			_, err := Up(t.Context(), UpRequest{Home: home, Name: "dev", Runtime: profiles.RuntimeKind, Profile: load(t, set), Recreate: recreate})
 			if err == nil || failure.ClassOf(err) != failure.Usage || !strings.Contains(err.Error(), want) || len(failure.HintsOf(err)) == 0 && !strings.Contains(want, "old") {
 				t.Errorf("%s, recreate %v: %v", set, recreate, err)
 			}
@@ -62,7 +63,7 @@ func TestSourcesAreRemembered(t *testing.T) {
 	for _, step := range []struct{ sources, want string }{
 		{"", ""}, {dir.Path("a.yaml"), dir.Path("a")}, {"", dir.Path("a")}, {dir.Path("b.yaml"), dir.Path("b")},
 	} {
-		if _, err := prepare(t.Context(), UpRequest{Home: home, Name: "dev", Profile: load(t), Sources: step.sources}); err != nil {
+		if _, err := prepare(t.Context(), UpRequest{Home: home, Name: "dev", Runtime: profiles.RuntimeKind, Profile: load(t), Sources: step.sources}); err != nil {
 			t.Fatal(err)
 		}
 		e, err := Open(home, "dev")

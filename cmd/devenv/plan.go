@@ -19,7 +19,7 @@ func planCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			steps, err := provision.Plan(request)
+			steps, err := provision.Plan(c.Context, request)
 			if err != nil {
 				return err
 			}

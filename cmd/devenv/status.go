@@ -36,6 +36,7 @@ func statusCommand() *cli.Command {
 func printStatus(w io.Writer, s *provision.Status) error {
 	t := table(w)
 	fmt.Fprintf(t, "environment\t%s, profile %s\n", s.Name, s.Profile)
+	fmt.Fprintf(t, "runtime\t%s\n", s.Runtime)
 	fmt.Fprintf(t, "ready\t%s\n", yesNo(s.Ready))
 	fmt.Fprintf(t, "issuer\t%s\n", s.Issuer.URL)
 	if s.Issuer.Problem != "" {
@@ -44,6 +45,12 @@ func printStatus(w io.Writer, s *provision.Status) error {
 	fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
 	for _, c := range s.Clusters {
 		fmt.Fprintf(t, "cluster\t%s, %s, Kubernetes %s, %s\n", c.Name, c.State, c.KubernetesVersion, c.Server)
+	}
+	for _, p := range s.Processes {
+		fmt.Fprintf(t, "process\t%s, %s\n", p.Name, processState(p))
+		if p.LastLines != "" {
+			fmt.Fprintf(t, "\t%s\n", strings.ReplaceAll(p.LastLines, "\n", "\n\t"))
+		}
 	}
 	for _, u := range s.Users {
 		fmt.Fprintf(t, "user\t%s  %s\n", u.Email, strings.Join(u.Groups, ", "))
@@ -56,6 +63,13 @@ func printStatus(w io.Writer, s *provision.Status) error {
 		fmt.Fprintf(t, "client\t%s  %s\n", client.ID, kind)
 	}
 	return t.Flush()
+}
+
+func processState(p provision.ProcessStatus) string {
+	if p.State == "running" {
+		return fmt.Sprintf("running as %d", p.PID)
+	}
+	return p.State + ", its log is " + p.Log
 }
 
 func yesNo(b bool) string {
@@ -90,9 +104,9 @@ func listCommand() *cli.Command {
 				return nil
 			}
 			t := table(c.App.Writer)
-			fmt.Fprintln(t, "NAME\tPROFILE\tREADY\tISSUER")
+			fmt.Fprintln(t, "NAME\tPROFILE\tRUNTIME\tREADY\tISSUER")
 			for _, l := range list {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Name, l.Profile, yesNo(l.Ready), l.Issuer+l.Problem)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Profile, l.Runtime, yesNo(l.Ready), l.Issuer+l.Problem)
 			}
 			return t.Flush()
 		},

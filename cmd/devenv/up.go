@@ -19,9 +19,12 @@ func profileFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "profile", Usage: "shipped `PROFILE`, see devenv profiles list", Value: "default"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "profile in a `FILE` of your own"},
+		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME`: auto, kind (nodes that are containers) or process (no engine, no pods); the profile's if not given", Action: oneOf("runtime", runtimes)},
 		&cli.GenericFlag{Name: "set", Usage: "change one field of the profile: `path.to.field=value`, may be repeated", Value: &assignments{}},
 	}
 }
+
+var runtimes = []string{profiles.RuntimeAuto, profiles.RuntimeKind, profiles.RuntimeProcess}
 
 // assignments are the values of --set. urfave/cli's own slice flag would split
 // each at its commas.
@@ -62,7 +65,7 @@ func upRequest(c *cli.Context) (provision.UpRequest, error) {
 	if err != nil {
 		return provision.UpRequest{}, err
 	}
-	return provision.UpRequest{Home: home, Name: c.String("name"), Profile: profile, Sources: sourcesFile()}, nil
+	return provision.UpRequest{Home: home, Name: c.String("name"), Profile: profile, Runtime: c.String("runtime"), Sources: sourcesFile()}, nil
 }
 
 func up(c *cli.Context) error {

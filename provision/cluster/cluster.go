@@ -105,6 +105,9 @@ func (c *Cluster) poll(ctx context.Context, what string, ask func(context.Contex
 	return err
 }
 
+// Complete says whether the cluster was ever finished.
+func (c *Cluster) Complete() bool { return c.spec.Complete() }
+
 // Node is the name of the control plane's container.
 func (c *Cluster) Node() string { return c.spec.Name + "-control-plane" }
 

@@ -48,14 +48,38 @@ type Settings struct {
 	Certificate string
 }
 
+// files are where Dex finds its certificates.
+type files struct{ servingCert, servingKey, grpcCert, grpcKey, grpcClientCA string }
+
+// config is Dex's configuration, but for where it listens
+// (github.com/dexidp/dex, cmd/dex/config.go).
+func (s Settings) config(storage map[string]any, f files) (map[string]any, error) {
+	lifetime, err := time.ParseDuration(s.Dex.IDTokenLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("the lifetime of id tokens: %w", err)
+	}
+	return map[string]any{
+		"issuer":           s.Issuer,
+		"storage":          map[string]any{"type": "kubernetes", "config": storage},
+		"web":              map[string]any{"tlsCert": f.servingCert, "tlsKey": f.servingKey},
+		"grpc":             map[string]any{"tlsCert": f.grpcCert, "tlsKey": f.grpcKey, "tlsClientCA": f.grpcClientCA},
+		"oauth2":           map[string]any{"skipApprovalScreen": true, "passwordConnector": "local"},
+		"expiry":           map[string]any{"idTokens": lifetime.String()},
+		"enablePasswordDB": true,
+	}, nil
+}
+
 // Values are the values of Dex's chart.
 //
 // The chart's Service stays a ClusterIP: as a NodePort it would open gRPC and
 // plain http on the node too. The issuer has a Service of its own.
 func Values(s Settings) (map[string]any, error) {
-	lifetime, err := time.ParseDuration(s.Dex.IDTokenLifetime)
+	config, err := s.config(map[string]any{"inCluster": true}, files{
+		servingCert: servingMount + "/tls.crt", servingKey: servingMount + "/tls.key",
+		grpcCert: grpcMount + "/tls.crt", grpcKey: grpcMount + "/tls.key", grpcClientCA: grpcMount + "/client-ca.crt",
+	})
 	if err != nil {
-		return nil, fmt.Errorf("the lifetime of id tokens: %w", err)
+		return nil, err
 	}
 	secretVolume := func(name string) map[string]any {
 		return map[string]any{"name": name, "secret": map[string]any{"secretName": name}}
@@ -81,17 +105,7 @@ func Values(s Settings) (map[string]any, error) {
 			mount(ServingSecret, servingMount),
 			mount(GRPCSecret, grpcMount),
 		},
-		"config": map[string]any{
-			"issuer":  s.Issuer,
-			"storage": map[string]any{"type": "kubernetes", "config": map[string]any{"inCluster": true}},
-			"web":     map[string]any{"tlsCert": servingMount + "/tls.crt", "tlsKey": servingMount + "/tls.key"},
-			"grpc": map[string]any{
-				"tlsCert": grpcMount + "/tls.crt", "tlsKey": grpcMount + "/tls.key", "tlsClientCA": grpcMount + "/client-ca.crt",
-			},
-			"oauth2":           map[string]any{"skipApprovalScreen": true, "passwordConnector": "local"},
-			"expiry":           map[string]any{"idTokens": lifetime.String()},
-			"enablePasswordDB": true,
-		},
+		"config": config,
 	}, nil
 }
 
@@ -122,35 +136,4 @@ func IssuerService(port int) kube.Object {
 			"ports":    []any{kube.Object{"name": "https", "port": port, "nodePort": port, "targetPort": httpsPort}},
 		},
 	}
-}
-
-// crds are Dex's kinds by plural name, as in its scripts/manifests/crds.
-var crds = [][2]string{
-	{"authcodes", "AuthCode"}, {"authrequests", "AuthRequest"}, {"connectors", "Connector"},
-	{"devicerequests", "DeviceRequest"}, {"devicetokens", "DeviceToken"}, {"oauth2clients", "OAuth2Client"},
-	{"offlinesessionses", "OfflineSessions"}, {"passwords", "Password"}, {"refreshtokens", "RefreshToken"},
-	{"signingkeies", "SigningKey"},
-}
-
-// CRDs are the kinds Dex keeps its state in. Dex would create them itself and
-// then crash once, because the API server is not ready to store them at once.
-func CRDs() []kube.Object {
-	var list []kube.Object
-	for _, c := range crds {
-		plural, kind := c[0], c[1]
-		list = append(list, kube.Object{
-			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-			"metadata": kube.Object{"name": plural + ".dex.coreos.com", "labels": kube.ManagedLabels()},
-			"spec": kube.Object{
-				"group": "dex.coreos.com",
-				"names": kube.Object{"kind": kind, "listKind": kind + "List", "plural": plural},
-				"scope": "Namespaced",
-				"versions": []any{kube.Object{
-					"name": "v1", "served": true, "storage": true,
-					"schema": kube.Object{"openAPIV3Schema": kube.Object{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-				}},
-			},
-		})
-	}
-	return list
 }

@@ -19,8 +19,13 @@ const pollInterval = 200 * time.Millisecond
 // Poll asks until there is no error or the context ends; then its error says
 // what was waited for and gives the last reason.
 func Poll(ctx context.Context, what string, ask func(context.Context) error) error {
+	return PollEvery(ctx, pollInterval, what, ask)
+}
+
+// PollEvery is Poll at another interval than the usual one.
+func PollEvery(ctx context.Context, interval time.Duration, what string, ask func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
 		last = ask(ctx)
 		return last == nil, nil
 	})

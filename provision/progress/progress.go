@@ -20,13 +20,15 @@ const (
 	Unchanged State = "unchanged"
 	Failed    State = "failed"
 	Cancelled State = "cancelled"
+	// Note is no state of a step: its Detail is a line for whoever watches.
+	Note State = "note"
 )
 
 // Event is one change of one step.
 type Event struct {
 	Time  time.Time `json:"time"`
-	Step  string    `json:"step"`
-	Title string    `json:"title"`
+	Step  string    `json:"step,omitempty"`
+	Title string    `json:"title,omitempty"`
 	State State     `json:"state"`
 	// Seconds since the step started.
 	Seconds float64 `json:"seconds"`
@@ -74,6 +76,9 @@ func JSON(w io.Writer) Sink {
 var marks = map[State]string{Changed: "✓", Unchanged: "·", Failed: "✗", Cancelled: "–"}
 
 func line(e Event) string {
+	if e.State == Note {
+		return " ! " + e.Detail
+	}
 	text := fmt.Sprintf(" %s %-52s %6.1fs", marks[e.State], e.Title, e.Seconds)
 	switch {
 	case e.State == Unchanged:

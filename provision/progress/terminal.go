@@ -62,7 +62,11 @@ func (t *Terminal) Emit(e Event) {
 			break
 		}
 	}
-	t.redraw(t.clip(line(e)) + "\n")
+	text := line(e)
+	if e.State != Note { // which may take several lines
+		text = t.clip(text)
+	}
+	t.redraw(text + "\n")
 }
 
 // Close stops drawing and wipes the lines of running steps.

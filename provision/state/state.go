@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,13 +173,19 @@ type Record struct {
 	Name string `json:"name"`
 	// Profile with defaults, and with every password and secret filled in.
 	Profile profiles.Environment `json:"profile"`
+	// Runtime is kind or process, and RuntimeChosen says that devenv chose it.
+	Runtime       string `json:"runtime"`
+	RuntimeChosen bool   `json:"runtimeChosen,omitempty"`
 	// Engine is the container engine's command: docker, podman or nerdctl.
-	Engine string `json:"engine"`
+	Engine string `json:"engine,omitempty"`
 	// IssuerPort is the issuer's port everywhere: on the host's loopback, on
 	// the node and in the cluster.
 	IssuerPort int `json:"issuerPort"`
 	// APIPorts are the API servers' ports on the host's loopback, by cluster.
 	APIPorts map[string]int `json:"apiPorts"`
+	// InternalPorts are those of plain processes that nobody outside of the
+	// environment needs, by name.
+	InternalPorts map[string]int `json:"internalPorts,omitempty"`
 	// Sources is the sources file that the last `up` used, and Pins what came
 	// of it.
 	Sources string        `json:"sources,omitempty"`
@@ -186,6 +194,12 @@ type Record struct {
 	Timings []Timing `json:"timings,omitempty"`
 	// Ready says that the last `up` went through, check included.
 	Ready bool `json:"ready"`
+}
+
+// Ports are all ports of the environment.
+func (r *Record) Ports() []int {
+	ports := append(slices.Collect(maps.Values(r.APIPorts)), slices.Collect(maps.Values(r.InternalPorts))...)
+	return append(ports, r.IssuerPort)
 }
 
 // Timing is how long one step took.
@@ -210,6 +224,9 @@ func (d Dir) Record() (*Record, error) {
 	}
 	if r.Name != filepath.Base(string(d)) || len(r.Profile.Spec.Clusters) == 0 {
 		return nil, fmt.Errorf("could not read %s: it is not the record of an environment %q", d.Path(recordFile), filepath.Base(string(d)))
+	}
+	if r.Runtime == "" { // written before there was another
+		r.Runtime = profiles.RuntimeKind
 	}
 	return &r, nil
 }

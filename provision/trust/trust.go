@@ -32,10 +32,23 @@ type Authority struct {
 	key             crypto.Signer
 }
 
-// NewAuthority makes an authority. With a domain it may sign for that domain
-// and what is below it and for nothing else (RFC 5280, section 4.2.1.10), so
-// that somebody who trusts it trusts it for the environment alone.
-func NewAuthority(name, domain string) (*Authority, error) {
+// Constraint is what an authority may sign for (RFC 5280, section 4.2.1.10), so
+// that somebody who trusts it trusts it for that alone.
+type Constraint struct{ permitted, excluded []string }
+
+// Anything is no constraint: for an authority that nobody is asked to trust.
+var Anything = Constraint{}
+
+// Domain allows a domain and what is below it.
+func Domain(domain string) Constraint { return Constraint{permitted: []string{domain}} }
+
+// Host allows one name, and nothing below it.
+func Host(name string) Constraint {
+	return Constraint{permitted: []string{name}, excluded: []string{"." + name}}
+}
+
+// NewAuthority makes an authority.
+func NewAuthority(name string, c Constraint) (*Authority, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
 		IsCA:                  true,
@@ -43,9 +56,10 @@ func NewAuthority(name, domain string) (*Authority, error) {
 		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	if domain != "" {
+	if len(c.permitted) > 0 {
 		template.PermittedDNSDomainsCritical = true
-		template.PermittedDNSDomains = []string{domain}
+		template.PermittedDNSDomains = c.permitted
+		template.ExcludedDNSDomains = c.excluded
 		template.ExcludedIPRanges = []*net.IPNet{
 			{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
 			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
@@ -87,20 +101,39 @@ type Pair struct {
 	CertPEM, KeyPEM []byte
 }
 
-// ServerPair signs a server certificate for DNS names.
+// ServerPair signs a server certificate for DNS names and IP addresses.
 func (a *Authority) ServerPair(lifetime time.Duration, names ...string) (Pair, error) {
-	return a.pair(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: names[0]},
-		DNSNames:    names,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, lifetime)
+	return a.pair(serverTemplate(names), lifetime)
 }
 
-// ClientPair signs a client certificate.
-func (a *Authority) ClientPair(lifetime time.Duration, name string) (Pair, error) {
+// MemberPair signs a certificate for a server that is its peers' client too.
+func (a *Authority) MemberPair(lifetime time.Duration, names ...string) (Pair, error) {
+	template := serverTemplate(names)
+	template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+	return a.pair(template, lifetime)
+}
+
+func serverTemplate(names []string) *x509.Certificate {
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: names[0]},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	return template
+}
+
+// ClientPair signs a client certificate; for an API server the name is the
+// user's and the organizations are their groups.
+func (a *Authority) ClientPair(lifetime time.Duration, name string, organizations ...string) (Pair, error) {
 	return a.pair(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: name},
+		Subject:     pkix.Name{CommonName: name, Organization: organizations},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, lifetime)

@@ -22,7 +22,7 @@ func parse(t *testing.T, certPEM []byte) *x509.Certificate {
 }
 
 func TestAuthorityIsConstrainedToItsDomain(t *testing.T) {
-	a, err := NewAuthority("devenv test", "test.localhost")
+	a, err := NewAuthority("devenv test", Domain("test.localhost"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestAuthorityIsConstrainedToItsDomain(t *testing.T) {
 }
 
 func TestPairsAreForOnePurpose(t *testing.T) {
-	a, err := NewAuthority("devenv test", "")
+	a, err := NewAuthority("devenv test", Anything)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestPairsAreForOnePurpose(t *testing.T) {
 }
 
 func TestParseAuthority(t *testing.T) {
-	a, err := NewAuthority("devenv test", "test.localhost")
+	a, err := NewAuthority("devenv test", Domain("test.localhost"))
 	if err != nil {
 		t.Fatal(err)
 	}

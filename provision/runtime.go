@@ -1,0 +1,203 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/cluster"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/process"
+	"github.com/devenv-oidc/devenv/provision/state"
+	"github.com/devenv-oidc/devenv/provision/trust"
+)
+
+// Cluster is one cluster, there or not. Package cluster makes them with kind,
+// package process out of plain processes; the suite in runtimetest says what
+// both must do.
+type Cluster interface {
+	// Boot makes it run: a new one, one that was stopped, or, with nothing to
+	// do, the one that runs. What an interrupted creation left is completed or
+	// replaced. Its API server may still be on its way.
+	Boot(ctx context.Context) (changed bool, err error)
+	// WaitForAPIServer returns when the API server answers its administrator,
+	// whose kubeconfig it returns.
+	WaitForAPIServer(ctx context.Context) (kubeconfig []byte, err error)
+	// Finish waits for everything else, and makes the cluster complete.
+	Finish(ctx context.Context) error
+	// Complete says whether it was ever finished.
+	Complete() bool
+	// State says what there is of it: absent, incomplete, stopped, broken (a
+	// part of it runs) or running.
+	State(ctx context.Context) (string, error)
+	// APIServerLog returns the last lines of the API server's log, each with
+	// its time in front (RFC 3339).
+	APIServerLog(ctx context.Context) (string, error)
+	// CollectLogs writes all its logs to a folder.
+	CollectLogs(folder string) error
+	// Abandon ends a creation by this very handle and removes what it made, but
+	// with keepFailed only if it is still under way.
+	Abandon(ctx context.Context, keepFailed bool) (removed bool, err error)
+	// Delete removes it, whatever there is of it.
+	Delete(ctx context.Context) (changed bool, err error)
+}
+
+// runtime is where an environment's clusters and its issuer run: kindRuntime,
+// in containers, or processRuntime.
+type runtime interface {
+	// plan is everything that `up` does.
+	plan() []Step
+	// find makes sure that what the runtime needs on this machine is there.
+	find(ctx context.Context) error
+	// cluster returns the handle of a cluster; find must have gone well.
+	cluster(c profiles.Cluster) Cluster
+	// everMade says whether a cluster was ever finished; it needs no find.
+	everMade() bool
+	// issuerHost is the issuer's name, and constraint what the environment's
+	// authority may sign for.
+	issuerHost() string
+	constraint() trust.Constraint
+	// waitForIssuer asks until the issuer is there, or Dex has failed.
+	waitForIssuer(ctx context.Context, ask func(context.Context) error) error
+	// forwardDexAdmin opens a way to Dex's gRPC API, until stop is called.
+	forwardDexAdmin(ctx context.Context) (address string, stop func(), err error)
+	// kubectl runs the runtime's own kubectl, for hosts that have none.
+	kubectl(ctx context.Context, c profiles.Cluster, kubeconfig []byte, args ...string) (string, error)
+	// podProofs are what the check proves from inside pods.
+	podProofs(ctx context.Context) ([]proof, error)
+	// processes says what there is of those that the runtime owns itself.
+	processes() []ProcessStatus
+	// abandon ends what is under way, as Cluster.Abandon does.
+	abandon(ctx context.Context, keepFailed bool) (removed bool, err error)
+	collectLogs(ctx context.Context, folder string) error
+	// remove takes away everything but the files.
+	remove(ctx context.Context) (changed bool, err error)
+}
+
+// chooseRuntime says where a new environment will run. Where the request leaves
+// it open that is kind, if an engine answers; note then says in one line why it
+// is not.
+func chooseRuntime(ctx context.Context, r UpRequest) (runtime, note string, err error) {
+	pods := r.Profile.NeedsPods()
+	switch wanted := r.wantedRuntime(); wanted {
+	case profiles.RuntimeKind:
+		return wanted, "", kindSuits(r.Profile)
+	case profiles.RuntimeProcess:
+		if err := process.Supported(); err != nil {
+			return "", "", failure.New(failure.Prerequisite, err, "with a container engine: devenv up --runtime kind"+nameFlag(r.Name))
+		}
+		if len(pods) > 0 {
+			return "", "", failure.Newf(failure.Usage, "the profile %s needs pods, and plain processes have none: %s", r.Profile.Metadata.Name, strings.Join(pods, ", ")).
+				Hint("with a container engine: devenv up --runtime kind%s", nameFlag(r.Name))
+		}
+		return wanted, "", nil
+	}
+	why := kindSuits(r.Profile)
+	if why == nil {
+		_, why = findEngine(ctx, "")
+	}
+	switch {
+	case why == nil:
+		return profiles.RuntimeKind, "", nil
+	case ctx.Err() != nil:
+		return "", "", ctx.Err()
+	case process.Supported() != nil:
+		return "", "", why
+	case len(pods) > 0:
+		return "", "", failure.New(failure.ClassOf(why), fmt.Errorf("%w; and without pods there would be no %s", why, strings.Join(pods, ", ")), failure.HintsOf(why)...)
+	}
+	return profiles.RuntimeProcess, withoutPods(why), nil
+}
+
+// settleRuntime is where an environment runs: where it ran, unless the request
+// says otherwise, or else where it will.
+func settleRuntime(ctx context.Context, r UpRequest, old *state.Record) (runtime, note string, err error) {
+	if old != nil && r.wantedRuntime() == profiles.RuntimeAuto {
+		r.Runtime = old.Runtime
+	}
+	return chooseRuntime(ctx, r)
+}
+
+// withoutPods is the line that says what is missing and what that leaves out.
+func withoutPods(why error) string {
+	reason, _, _ := strings.Cut(why.Error(), "\n")
+	return reason + ": using plain processes, which leaves out nodes, pods, charts and cert-manager"
+}
+
+func (r UpRequest) wantedRuntime() string {
+	if r.Runtime != "" && r.Runtime != profiles.RuntimeAuto {
+		return r.Runtime
+	}
+	return r.Profile.Spec.Runtime
+}
+
+// kindSuits says whether kind can make what a profile has.
+func kindSuits(profile *profiles.Environment) error {
+	if n := len(profile.Spec.Clusters); n > 1 {
+		return failure.Newf(failure.Usage, "the profile %s has %d clusters, and kind is given only one so far", profile.Metadata.Name, n).
+			Hint("as plain processes: devenv up --runtime process")
+	}
+	return nil
+}
+
+// kindFailed says whether a plan ended because the engine, which answers, runs
+// no nodes.
+func kindFailed(err error) bool {
+	var unprivileged *cluster.UnprivilegedError
+	return errors.As(err, &unprivileged) && process.Supported() == nil
+}
+
+// explain gives the errors of the runtimes their class and hints.
+func (e *Environment) explain(err error) error {
+	var (
+		notOurs      *cluster.NotOursError
+		unprivileged *cluster.UnprivilegedError
+	)
+	name := nameFlag(e.record.Name)
+	switch port := portTaken(err); {
+	case port != 0:
+		other := "or let devenv choose other ports: devenv down" + name + " && devenv up" + name
+		if port == e.record.Profile.Spec.Dex.Port {
+			other = "or choose another one in the profile: spec.dex.port, 0 for any that is free"
+		}
+		return failure.New(failure.Prerequisite, err, fmt.Sprintf("see what listens there: ss -ltnp 'sport = :%d'", port), other)
+	case errors.As(err, &notOurs):
+		return failure.New(failure.Prerequisite, err,
+			"devenv leaves it alone; choose another name: devenv up --name OTHER",
+			"or delete it yourself: kind delete cluster --name "+notOurs.Name)
+	case errors.As(err, &unprivileged):
+		return failure.New(failure.Prerequisite, err, "the nodes of a cluster are privileged containers: run the engine where they are allowed",
+			"or without pods: devenv up --runtime process"+name)
+	}
+	return err
+}
+
+func portTaken(err error) int {
+	var byEngine *cluster.PortTakenError
+	var byProcess *process.PortTakenError
+	switch {
+	case errors.As(err, &byEngine):
+		return byEngine.Port
+	case errors.As(err, &byProcess):
+		return byProcess.Port
+	}
+	return 0
+}
+
+// explainDisk gives errors of the state folder's disk their class and hint.
+func explainDisk(home state.Home, err error) error {
+	var ended *process.EndedError
+	full := errors.Is(err, syscall.ENOSPC) || errors.As(err, &ended) && strings.Contains(ended.Last, syscall.ENOSPC.Error())
+	switch {
+	case err == nil:
+		return nil
+	case full:
+		return failure.New(failure.Prerequisite, err, "free some space there, or choose another folder by DEVENV_HOME: df -h "+string(home))
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return failure.New(failure.Prerequisite, err, "choose a folder that you may write to by DEVENV_HOME; now it is "+string(home))
+	}
+	return err
+}

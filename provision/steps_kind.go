@@ -1,0 +1,148 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/cluster"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/kube"
+	"github.com/devenv-oidc/devenv/provision/trust"
+)
+
+func (k *kindRuntime) ensureEngine(ctx context.Context) (changed bool, err error) {
+	if err := k.find(ctx); err != nil {
+		return false, err
+	}
+	if k.record.Engine == k.engine.Command {
+		return false, nil
+	}
+	k.record.Engine = k.engine.Command
+	return true, k.dir.Save(k.record)
+}
+
+func (k *kindRuntime) ensureNodeImage(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	pin := k.pins.NodeImages[c.KubernetesVersion]
+	changed, err = k.engine.EnsureImage(ctx, pin.Image, pin.Archive)
+	if err != nil && ctx.Err() == nil {
+		return changed, failure.New(failure.Prerequisite, err, "fetch it yourself and run the command again: "+k.engine.Command+" pull "+pin.Image)
+	}
+	return changed, err
+}
+
+// ensureTrust also gives the API server what it reads at boot, before there is
+// a cluster to hold it.
+func (k *kindRuntime) ensureTrust(ctx context.Context) (changed bool, err error) {
+	made, err := k.Environment.ensureTrust(ctx)
+	if err != nil {
+		return made, err
+	}
+	ca, err := k.dir.Read("ca.crt")
+	if err != nil {
+		return made, err
+	}
+	copied, err := k.dir.Write(ca, "clusters", k.record.Profile.Spec.Clusters[0].Name, "node", "ca.crt")
+	return made || copied, err
+}
+
+// ensureNode looks at the ports of a new node itself: the engine would say
+// which one is taken only after it made the container.
+func (k *kindRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	if state, err := k.cluster(c).State(ctx); err == nil && state == "absent" {
+		for _, port := range []int{k.record.IssuerPort, k.record.APIPorts[c.Name]} {
+			if !portFree(port) {
+				return false, k.explain(&cluster.PortTakenError{Port: port})
+			}
+		}
+	}
+	return k.Environment.ensureNode(ctx, c)
+}
+
+func (k *kindRuntime) images() []cluster.Image {
+	var list []cluster.Image
+	for _, name := range []string{"dex", "cert-manager"} {
+		for _, pin := range k.pins.Charts[name].Images {
+			list = append(list, cluster.Image{Ref: pin.Ref(), Digest: pin.Digest, Archive: pin.Archive})
+		}
+	}
+	return list
+}
+
+func (k *kindRuntime) ensureImages(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	changed, err = k.handle(c).LoadImages(ctx, k.images())
+	if err != nil && ctx.Err() == nil {
+		return changed, failure.New(failure.Prerequisite, err, "where no registry is to be had, set DEVENV_SOURCES to a sources file; see the README")
+	}
+	return changed, err
+}
+
+// dnsAnnotation on CoreDNS's pods holds the fingerprint of the configuration
+// they were started with: CoreDNS itself looks only every half minute.
+const dnsAnnotation = "devenv.dev/corefile"
+
+// ensureDNS makes pods find the issuer's name: CoreDNS answers it with the
+// issuer's Service.
+func (k *kindRuntime) ensureDNS(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	admin, err := k.admin(c.Name)
+	if err != nil {
+		return false, err
+	}
+	maps := admin.Core.CoreV1().ConfigMaps("kube-system")
+	var config *corev1.ConfigMap
+	err = kube.Poll(ctx, "kubeadm to install CoreDNS", func(ctx context.Context) error {
+		if config, err = maps.Get(ctx, "coredns", metav1.GetOptions{}); err != nil {
+			return err
+		}
+		_, err = admin.Core.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	rule := fmt.Sprintf("    rewrite name exact %s %s\n", k.issuerHost(), identity.ServiceHost)
+	corefile := config.Data["Corefile"]
+	if !strings.Contains(corefile, rule) {
+		head, rest, ok := strings.Cut(corefile, "{\n")
+		if !ok {
+			return false, fmt.Errorf("could not read CoreDNS's Corefile: it has no server block")
+		}
+		corefile = head + "{\n" + rule + rest
+		config.Data["Corefile"] = corefile
+		if _, err := maps.Update(ctx, config, metav1.UpdateOptions{FieldManager: kube.FieldManager}); err != nil {
+			return false, fmt.Errorf("could not change CoreDNS's Corefile: %w", err)
+		}
+		changed = true
+	}
+	rolled, err := annotatePods(ctx, admin, "kube-system", "coredns", dnsAnnotation, trust.Fingerprint([]byte(corefile)))
+	if err != nil {
+		return changed, err
+	}
+	return changed || rolled, admin.WaitAvailable(ctx, "kube-system", "coredns")
+}
+
+// annotatePods sets an annotation of a Deployment's pods, which replaces them
+// if it is another.
+func annotatePods(ctx context.Context, client *kube.Client, namespace, deployment, annotation, value string) (changed bool, err error) {
+	deployments := client.Core.AppsV1().Deployments(namespace)
+	have, err := deployments.Get(ctx, deployment, metav1.GetOptions{})
+	if err == nil && have.Spec.Template.Annotations[annotation] == value {
+		return false, nil
+	}
+	patch, marshalErr := json.Marshal(kube.Object{"spec": kube.Object{"template": kube.Object{"metadata": kube.Object{"annotations": kube.Object{annotation: value}}}}})
+	if err := errors.Join(err, marshalErr); err != nil {
+		return false, fmt.Errorf("could not read the Deployment %s/%s: %w", namespace, deployment, err)
+	}
+	if _, err := deployments.Patch(ctx, deployment, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager}); err != nil {
+		return false, fmt.Errorf("could not change the Deployment %s/%s: %w", namespace, deployment, err)
+	}
+	return true, nil
+}

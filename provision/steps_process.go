@@ -1,0 +1,284 @@
+package provision
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/chart"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/kube"
+	"github.com/devenv-oidc/devenv/provision/process"
+	"github.com/devenv-oidc/devenv/provision/programs"
+	"github.com/devenv-oidc/devenv/provision/trust"
+)
+
+// kubernetesPrograms are taken out of a node image.
+var kubernetesPrograms = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
+
+// ensurePrograms finds the files of all programs: those that the sources file
+// names, or else out of the images that kind would use.
+func (p *processRuntime) ensurePrograms(ctx context.Context) (changed bool, err error) {
+	if p.files != nil {
+		return false, nil
+	}
+	files := map[string]string{}
+	for _, c := range p.record.Profile.Spec.Clusters {
+		version := c.KubernetesVersion
+		named := p.pins.Programs.Kubernetes[version]
+		image := p.pins.NodeImages[version]
+		got, did, err := p.ensureFiles(ctx, named, programs.Source{Image: image.Image, Archive: image.Archive}, kubernetesPrograms)
+		if err != nil {
+			return changed, err
+		}
+		for name, file := range got {
+			files[version+"/"+name] = file
+		}
+		changed = changed || did
+	}
+	image := p.pins.Charts["dex"].Images[""]
+	named := map[string]string{}
+	if file := p.pins.Programs.Dex[image.Tag]; file != "" {
+		named[identity.Program] = file
+	}
+	got, did, err := p.ensureFiles(ctx, named, programs.Source{Image: image.Pinned(), Archive: image.Archive}, []string{identity.Program})
+	if err != nil {
+		return changed, err
+	}
+	files[identity.Program] = got[identity.Program]
+	p.files = files
+	return changed || did, nil
+}
+
+// ensureFiles returns files by the names of their programs: all of them named,
+// or all out of an image.
+func (p *processRuntime) ensureFiles(ctx context.Context, named map[string]string, image programs.Source, names []string) (files map[string]string, changed bool, err error) {
+	if len(named) == 0 {
+		cache, err := cacheFolder("programs")
+		if err != nil {
+			return nil, false, err
+		}
+		files, changed, err = programs.Ensure(ctx, cache, image, names...)
+		if err != nil && ctx.Err() == nil {
+			err = failure.New(failure.Prerequisite, err, "where no registry is to be had, set DEVENV_SOURCES to a sources file; see the README")
+		}
+		return files, changed, err
+	}
+	for _, name := range names {
+		if _, err := os.Stat(named[name]); err != nil {
+			return nil, false, failure.New(failure.Prerequisite, fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, p.record.Sources, err))
+		}
+	}
+	return named, false, nil
+}
+
+// ensureNode starts a control plane. While Dex is not there, its port is held
+// for it: the API server's first question is then answered as soon as it can
+// be.
+func (p *processRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	if err := p.freeInternalPorts(c); err != nil {
+		return false, err
+	}
+	if err := p.holdLine(); err != nil {
+		return false, p.explain(err)
+	}
+	return p.Environment.ensureNode(ctx, c)
+}
+
+func (p *processRuntime) holdLine() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if running, _ := p.dex().Running(); running || p.line != nil {
+		return nil
+	}
+	line, err := process.Hold(p.record.IssuerPort)
+	p.line = line
+	return err
+}
+
+// freeInternalPorts chooses another port where somebody else took one while its
+// process did not run: nobody outside knows these.
+func (p *processRuntime) freeInternalPorts(c profiles.Cluster) error {
+	owners := map[string]*process.Process{dexAdminPort: p.dex()}
+	etcd := &process.Process{Folder: string(p.dir), Name: c.Name + ".etcd"}
+	owners[etcdPort(c.Name)], owners[etcdPeerPort(c.Name)] = etcd, etcd
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := false
+	for name, owner := range owners {
+		if running, _ := owner.Running(); running || portFree(p.record.InternalPorts[name]) {
+			continue
+		}
+		taken, err := portsOfOthers(p.home, p.record.Name)
+		if err != nil {
+			return err
+		}
+		for _, port := range p.record.Ports() {
+			taken[port] = true
+		}
+		if p.record.InternalPorts[name], err = freePort(firstAPIPort, lastAPIPort, taken); err != nil {
+			return err
+		}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	return p.dir.Save(p.record)
+}
+
+// servingLifetime is the longest that every client accepts
+// (https://support.apple.com/en-us/103769); `up` renews it in its last third.
+const servingLifetime = 825 * 24 * time.Hour
+
+// ensureDex starts Dex. Its state is in the first cluster's API server, in the
+// same objects as with kind.
+func (p *processRuntime) ensureDex(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	admin, err := p.admin(c.Name)
+	if err != nil {
+		return false, err
+	}
+	namespace := kube.Object{"apiVersion": "v1", "kind": "Namespace", "metadata": kube.Object{"name": identity.Namespace, "labels": kube.ManagedLabels()}}
+	applied, err := admin.Apply(ctx, append(append([]kube.Object{namespace}, identity.CRDs()...), identity.StorageAccess()...)...)
+	if err != nil {
+		return applied, err
+	}
+	written, inputs, err := p.writeDexFiles(c)
+	if err != nil {
+		return applied || written, err
+	}
+	if err := identity.SettleCRDs(ctx, admin); err != nil {
+		return applied || written, err
+	}
+	text, err := p.dir.Read("dex", identity.KubeconfigFile)
+	if err != nil {
+		return applied || written, err
+	}
+	dexUser, err := kube.New(text)
+	if err != nil {
+		return applied || written, err
+	}
+	if err := identity.WaitForStorage(ctx, dexUser); err != nil {
+		return applied || written, err
+	}
+	started, err := p.startDex(ctx, inputs)
+	return applied || written || started, p.explain(err)
+}
+
+// writeDexFiles writes what Dex reads when it starts; inputs is a fingerprint
+// of all that.
+func (p *processRuntime) writeDexFiles(c profiles.Cluster) (changed bool, inputs string, err error) {
+	config, err := identity.ProgramConfig(identity.Settings{Issuer: p.Issuer(), Dex: p.record.Profile.Spec.Dex},
+		p.dir.Path("dex"), p.record.IssuerPort, p.record.InternalPorts[dexAdminPort])
+	if err != nil {
+		return false, "", err
+	}
+	if own, ok := p.record.Profile.Spec.Dex.Values["config"].(map[string]any); ok {
+		config = chart.Overlay(config, own)
+	}
+	text, err := yaml.Marshal(config)
+	if err != nil {
+		return false, "", err
+	}
+	configured, err := p.dir.Write(text, "dex", identity.ConfigFile)
+	if err != nil {
+		return false, "", err
+	}
+	issued, err := p.ensureDexPairs()
+	if err != nil {
+		return configured, "", err
+	}
+	if !exists(p.dexFile(identity.KubeconfigFile)) {
+		kubeconfig, err := p.handle(c).ClientKubeconfig(identity.User, identity.Namespace)
+		if err != nil {
+			return configured || issued, "", err
+		}
+		if _, err := p.dir.Write(kubeconfig, "dex", identity.KubeconfigFile); err != nil {
+			return configured || issued, "", err
+		}
+	}
+	var all []byte
+	for _, name := range []string{identity.ConfigFile, identity.KubeconfigFile, identity.ServingPair + ".crt", identity.GRPCPair + ".crt"} {
+		content, err := p.dir.Read("dex", name)
+		if err != nil {
+			return configured || issued, "", err
+		}
+		all = append(all, content...)
+	}
+	return configured || issued, trust.Fingerprint(all), nil
+}
+
+func (p *processRuntime) ensureDexPairs() (changed bool, err error) {
+	authority, err := p.authority()
+	if err != nil {
+		return false, err
+	}
+	served, err := p.ensurePair(authority, identity.ServingPair, servingLifetime, p.issuerHost())
+	if err != nil {
+		return served, err
+	}
+	administration, err := p.grpcAuthority()
+	if err != nil {
+		return served, err
+	}
+	if _, err := p.dir.Write(administration.CertPEM, "dex", identity.GRPCClientCA); err != nil {
+		return served, err
+	}
+	administered, err := p.ensurePair(administration, identity.GRPCPair, trust.Lifetime, identity.GRPCServerName)
+	return served || administered, err
+}
+
+// ensurePair signs a server certificate, unless there is one that is good for
+// another third of its life.
+func (p *processRuntime) ensurePair(authority *trust.Authority, name string, lifetime time.Duration, host string) (changed bool, err error) {
+	if text, err := p.dir.Read("dex", name+".crt"); err == nil {
+		if block, _ := pem.Decode(text); block != nil {
+			if have, err := x509.ParseCertificate(block.Bytes); err == nil && time.Until(have.NotAfter) > lifetime/3 && have.VerifyHostname(host) == nil {
+				return false, nil
+			}
+		}
+	}
+	pair, err := authority.ServerPair(lifetime, host)
+	if err != nil {
+		return false, err
+	}
+	if _, err := p.dir.Write(pair.KeyPEM, "dex", name+".key"); err != nil {
+		return false, err
+	}
+	return p.dir.Write(pair.CertPEM, "dex", name+".crt")
+}
+
+func (p *processRuntime) startDex(ctx context.Context, inputs string) (changed bool, err error) {
+	p.mu.Lock()
+	line := p.line
+	p.line = nil
+	p.mu.Unlock()
+	if line != nil {
+		line.Release()
+		defer func() {
+			if err != nil {
+				line.Drop()
+			}
+		}()
+	}
+	dex := p.dex()
+	dex.Inputs = inputs
+	if changed, err = dex.Ensure(ctx); err != nil {
+		return changed, err
+	}
+	address := loopback(p.record.IssuerPort)
+	if err := dex.WaitFor(ctx, "Dex on "+address, func(ctx context.Context) error { return process.Listens(ctx, address) }); err != nil {
+		return changed, err
+	}
+	if line != nil {
+		err = line.Connect(ctx)
+	}
+	return changed, err
+}
