@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -134,6 +135,9 @@ func (c *Cluster) Delete(ctx context.Context) (changed bool, err error) {
 		if _, err := c.engine.output(ctx, "rm", "-f", "-v", f.Name); err != nil {
 			return false, fmt.Errorf("could not remove the node %s: %w", f.Name, err)
 		}
+	}
+	if err := os.Remove(c.spec.completePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
 	}
 	return len(found) > 0, nil
 }

@@ -100,9 +100,10 @@ const (
 	// pollInterval is shorter than for containers: a start takes a second, and
 	// asking starts no other process.
 	pollInterval = 25 * time.Millisecond
-	// patience is how long a process may take to end when it is asked to.
-	patience = 10 * time.Second
 )
+
+// patience is how long a process may take to end when it is asked to.
+var patience = 10 * time.Second
 
 func (p *Process) recordPath() string { return recordPath(p.Folder, p.Name) }
 
