@@ -12,9 +12,10 @@ import (
 )
 
 // With nothing but curl, kubectl and what status and token print.
-func TestCurlAndKubectlAlone(t *testing.T) {
-	needShared(t)
-	s := statusOf(t, shared)
+func TestCurlAndKubectlAlone(t *testing.T) { onBoth(t, testCurlAndKubectlAlone) }
+
+func testCurlAndKubectlAlone(t *testing.T, name string) {
+	s := statusOf(t, name)
 	issuer, err := url.Parse(s.Issuer.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +55,7 @@ func TestCurlAndKubectlAlone(t *testing.T) {
 		{"viewer@example.com", "/api/v1/secrets", "403"},
 		{"guest@example.com", "/api/v1/pods", "403"},
 	} {
-		token := strings.TrimSpace(must(t, "token", "--name", shared, "--user", c.user).stdout)
+		token := strings.TrimSpace(must(t, "token", "--name", name, "--user", c.user).stdout)
 		if got := code("--cacert", ca, "--header", "Authorization: Bearer "+token, s.Clusters[0].Server+c.path); got != c.want {
 			t.Errorf("%s GET %s: %s, want %s", c.user, c.path, got, c.want)
 		}
@@ -62,22 +63,23 @@ func TestCurlAndKubectlAlone(t *testing.T) {
 	if got := code("--cacert", ca, s.Clusters[0].Server+"/api/v1/pods"); got != "401" && got != "403" {
 		t.Errorf("without a token: %s", got)
 	}
-	token := strings.TrimSpace(must(t, "token", "--name", shared).stdout)
+	token := strings.TrimSpace(must(t, "token", "--name", name).stdout)
 	if got := code("--cacert", ca, "--header", "Authorization: Bearer x"+token, s.Clusters[0].Server+"/api/v1/pods"); got != "401" {
 		t.Errorf("with a broken token: %s", got)
 	}
 	// another client's token is no token for this API server
-	token = strings.TrimSpace(must(t, "token", "--name", shared, "--client", "demo-app").stdout)
+	token = strings.TrimSpace(must(t, "token", "--name", name, "--client", "demo-app").stdout)
 	if got := code("--cacert", ca, "--header", "Authorization: Bearer "+token, s.Clusters[0].Server+"/api/v1/nodes"); got != "401" {
 		t.Errorf("with a token for demo-app: %s", got)
 	}
 }
 
-func TestKubeconfigFlavors(t *testing.T) {
-	needShared(t)
+func TestKubeconfigFlavors(t *testing.T) { onBoth(t, testKubeconfigFlavors) }
+
+func testKubeconfigFlavors(t *testing.T, name string) {
 	for _, flavor := range []string{"exec", "token", "admin"} {
 		file := filepath.Join(t.TempDir(), flavor)
-		text := must(t, "kubeconfig", "--name", shared, "--flavor", flavor, "--user", "viewer@example.com").stdout
+		text := must(t, "kubeconfig", "--name", name, "--flavor", flavor, "--user", "viewer@example.com").stdout
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -92,12 +94,13 @@ func TestKubeconfigFlavors(t *testing.T) {
 	}
 }
 
-func TestExecCredentialIsKept(t *testing.T) {
-	needShared(t)
+func TestExecCredentialIsKept(t *testing.T) { onBoth(t, testExecCredentialIsKept) }
+
+func testExecCredentialIsKept(t *testing.T, name string) {
 	ask := func(apiVersion string) (token string, expires time.Time) {
 		t.Helper()
 		r := runWith(t, []string{`KUBERNETES_EXEC_INFO={"apiVersion":"` + apiVersion + `","kind":"ExecCredential","spec":{"interactive":false}}`},
-			"token", "--name", shared, "--user", "dev@example.com")
+			"token", "--name", name, "--user", "dev@example.com")
 		r.wants(t, 0)
 		var credential struct {
 			APIVersion, Kind string

@@ -242,16 +242,17 @@ func TestMissingImage(t *testing.T) {
 	nothingLeft(t, "e2e-image")
 }
 
-func TestWrongLogins(t *testing.T) {
-	needShared(t)
-	devenv(t, "token", "--name", shared, "--user", "dave@example.com").wants(t, 2, `there is no user "dave@example.com"`, "did you mean dev@example.com?")
-	devenv(t, "token", "--name", shared, "--client", "demo").wants(t, 2, `there is no client "demo"`, "demo-app")
-	r := runWith(t, []string{"DEVENV_PASSWORD=wrong"}, "token", "--name", shared)
+func TestWrongLogins(t *testing.T) { onBoth(t, testWrongLogins) }
+
+func testWrongLogins(t *testing.T, name string) {
+	devenv(t, "token", "--name", name, "--user", "dave@example.com").wants(t, 2, `there is no user "dave@example.com"`, "did you mean dev@example.com?")
+	devenv(t, "token", "--name", name, "--client", "demo").wants(t, 2, `there is no client "demo"`, "demo-app")
+	r := runWith(t, []string{"DEVENV_PASSWORD=wrong"}, "token", "--name", name)
 	r.wants(t, 5, "Dex refused the login of admin@example.com", "Invalid username or password", "hint: ")
 	if r.stdout != "" {
 		t.Errorf("stdout: %s", r.stdout)
 	}
-	devenv(t, "kubeconfig", "--name", shared, "--cluster", "other").wants(t, 2, `there is no cluster "other"`, "main")
+	devenv(t, "kubeconfig", "--name", name, "--cluster", "other").wants(t, 2, `there is no cluster "other"`, "main")
 	devenv(t, "status", "--name", "e2f").wants(t, 2, `there is no environment "e2f"`, "did you mean devenv --name e2e?")
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,9 @@ var (
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if filepath.Base(os.Args[0]) == racer { // TestPortTakenUnderneath
+		race()
+	}
 	var err error
 	if binary, err = filepath.Abs("../bin/devenv"); err != nil {
 		panic(err)
@@ -53,6 +57,17 @@ func testMain(m *testing.M) int {
 	}()
 	return m.Run()
 }
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // result is what a command left behind.
 type result struct {
@@ -109,30 +124,50 @@ func (r result) wants(t testing.TB, code int, texts ...string) {
 	}
 }
 
-// The environments that most tests share: made together, at the first need.
-const shared, beside = "e2e", "e2e-beside"
+// The environments that most tests share: those on kind made together, and
+// plain of processes, each at its first need.
+const shared, beside, plain = "e2e", "e2e-beside", "e2e-plain"
 
 var ensureShared = sync.OnceValue(func() error {
 	errs := make([]error, 2)
 	var group sync.WaitGroup
 	for i, name := range []string{shared, beside} {
-		group.Go(func() {
-			out, err := exec.Command(binary, "up", "--name", name).CombinedOutput()
-			if err != nil {
-				errs[i] = fmt.Errorf("devenv up --name %s: %w\n%s", name, err, out)
-			}
-		})
+		group.Go(func() { errs[i] = makeShared(name, "auto") }) // which is kind, where an engine answers
 	}
 	group.Wait()
 	return errors.Join(errs...)
 })
 
-// needShared makes the shared environments, both at once.
+var ensurePlain = sync.OnceValue(func() error { return makeShared(plain, "process") })
+
+func makeShared(name, runtime string) error {
+	out, err := exec.Command(binary, "up", "--name", name, "--runtime", runtime).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("devenv up --name %s --runtime %s: %w\n%s", name, runtime, err, out)
+	}
+	return nil
+}
+
+// needShared makes the shared environments on kind, both at once.
 func needShared(t testing.TB) {
 	t.Helper()
 	if err := ensureShared(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// needPlain makes the shared environment of plain processes.
+func needPlain(t testing.TB) {
+	t.Helper()
+	if err := ensurePlain(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// onBoth runs a test that needs no pod on both runtimes.
+func onBoth(t *testing.T, test func(t *testing.T, name string)) {
+	t.Run("process", func(t *testing.T) { needPlain(t); test(t, plain) })
+	t.Run("kind", func(t *testing.T) { needShared(t); test(t, shared) })
 }
 
 func statusOf(t testing.TB, name string) provision.Status {

@@ -14,6 +14,11 @@ import (
 // containers and their volumes, kubeconfig entries, the state folder. changed
 // says whether there was anything.
 func Down(ctx context.Context, home state.Home, name string) (changed bool, err error) {
+	changed, err = down(ctx, home, name)
+	return changed, explainDisk(home, err)
+}
+
+func down(ctx context.Context, home state.Home, name string) (changed bool, err error) {
 	if err := checkName(name); err != nil {
 		return false, err
 	}

@@ -26,8 +26,9 @@ type Cluster interface {
 	// WaitForAPIServer returns when the API server answers its administrator,
 	// whose kubeconfig it returns.
 	WaitForAPIServer(ctx context.Context) (kubeconfig []byte, err error)
-	// Finish waits for everything else, and makes the cluster complete.
-	Finish(ctx context.Context) error
+	// Finish makes the cluster complete; changed says whether it had to do
+	// anything for that.
+	Finish(ctx context.Context) (changed bool, err error)
 	// Complete says whether it was ever finished.
 	Complete() bool
 	// State says what there is of it: absent, incomplete, stopped, broken (a

@@ -68,7 +68,8 @@ func (e *Environment) ensureAPIServer(ctx context.Context, c profiles.Cluster) (
 }
 
 func (e *Environment) ensureCluster(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	return false, e.explain(e.cluster(c).Finish(ctx))
+	changed, err = e.cluster(c).Finish(ctx)
+	return changed, e.explain(err)
 }
 
 func (e *Environment) ensureAccess(ctx context.Context, c profiles.Cluster) (changed bool, err error) {

@@ -40,6 +40,11 @@ const defaultTimeout = 10 * time.Minute
 // Up makes an environment, or makes an existing one as the request says, and
 // proves it.
 func Up(ctx context.Context, r UpRequest) (*Environment, error) {
+	e, err := lockedUp(ctx, r)
+	return e, explainDisk(r.Home, err)
+}
+
+func lockedUp(ctx context.Context, r UpRequest) (*Environment, error) {
 	if err := checkName(r.Name); err != nil {
 		return nil, err
 	}
@@ -57,11 +62,10 @@ func Up(ctx context.Context, r UpRequest) (*Environment, error) {
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("the limit of %s was reached", r.Timeout))
 	defer cancel()
-	e, err := up(ctx, limited, r)
-	return e, explainDisk(r.Home, err)
+	return up(ctx, limited, r)
 }
 
-// up is Up with the lock held; limited is ctx with the limit.
+// up needs the lock to be held; limited is ctx with the limit.
 func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 	e, err := prepare(ctx, r)
 	if err != nil {

@@ -104,7 +104,7 @@ func classifyPort(err error) error {
 
 // Finish waits until kind is done, and makes sure that every flag arrived: one
 // that kubeadm dropped would show only as refused tokens much later.
-func (c *Cluster) Finish(ctx context.Context) error {
+func (c *Cluster) Finish(ctx context.Context) (changed bool, err error) {
 	c.mu.Lock()
 	running := c.creation
 	c.mu.Unlock()
@@ -112,13 +112,13 @@ func (c *Cluster) Finish(ctx context.Context) error {
 		select {
 		case <-running.done:
 			if err := c.explain(ctx, running.err); err != nil {
-				return err
+				return true, err
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("%w while kind was creating the cluster %q", context.Cause(ctx), c.spec.Name)
+			return true, fmt.Errorf("%w while kind was creating the cluster %q", context.Cause(ctx), c.spec.Name)
 		}
 	}
-	return c.assertFlags(ctx)
+	return running != nil, c.assertFlags(ctx)
 }
 
 // Abandon ends a creation that is under way and removes what it made; removed

@@ -153,37 +153,40 @@ func (c *Cluster) WaitForAPIServer(ctx context.Context) (kubeconfig []byte, err 
 // Finish starts kube-controller-manager, and waits until the API server is
 // ready and the roles view, edit and admin have their rules, which the former
 // gathers.
-func (c *Cluster) Finish(ctx context.Context) error {
-	if _, err := c.controllerManager().Ensure(ctx); err != nil {
-		return err
+func (c *Cluster) Finish(ctx context.Context) (changed bool, err error) {
+	changed, err = c.controllerManager().Ensure(ctx)
+	if err != nil {
+		return changed, err
 	}
 	text, err := c.kubeconfig(adminPair)
 	if err != nil {
-		return err
+		return changed, err
 	}
 	admin, err := kube.New(text)
 	if err != nil {
-		return err
+		return changed, err
 	}
-	if err := c.apiServer().WaitFor(ctx, "the API server to be ready", func(ctx context.Context) error {
+	err = c.apiServer().WaitFor(ctx, "the API server to be ready", func(ctx context.Context) error {
 		_, err := admin.Core.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 		return err
-	}); err != nil {
-		return err
+	})
+	if err != nil {
+		return changed, err
 	}
 	for _, role := range []string{"view", "edit", "admin"} {
-		if err := c.controllerManager().WaitFor(ctx, "the rules of the ClusterRole "+role, func(ctx context.Context) error {
+		err := c.controllerManager().WaitFor(ctx, "the rules of the ClusterRole "+role, func(ctx context.Context) error {
 			have, err := admin.Core.RbacV1().ClusterRoles().Get(ctx, role, metav1.GetOptions{})
 			if err == nil && len(have.Rules) == 0 {
 				return errors.New("it has none yet")
 			}
 			return err
-		}); err != nil {
-			return err
+		})
+		if err != nil {
+			return changed, err
 		}
 	}
 	c.booting = false
-	return os.WriteFile(c.completePath(), nil, 0o600)
+	return changed, os.WriteFile(c.completePath(), nil, 0o600)
 }
 
 func (c *Cluster) completePath() string { return c.below("complete") }

@@ -21,7 +21,7 @@ func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true}
 // stat is what is read of /proc/PID/stat.
 type stat struct {
 	started uint64
-	ended   bool // and not yet collected by its parent
+	ended   bool // every thread of it, and not yet collected by its parent
 }
 
 // readStat reads proc_pid_stat(5). The name in the second field may hold
@@ -36,7 +36,8 @@ func readStat(pid int) (stat, error) {
 		return stat{}, errors.New("/proc has no stat as Linux writes it")
 	}
 	started, err := strconv.ParseUint(fields[19], 10, 64)
-	return stat{started: started, ended: strings.Contains("ZXx", fields[0])}, err
+	// the first thread may be a zombie while others still hold the ports
+	return stat{started: started, ended: strings.Contains("ZXx", fields[0]) && (fields[17] == "0" || fields[17] == "1")}, err
 }
 
 // bootID tells boots apart: clock ticks and process numbers start anew.

@@ -299,7 +299,8 @@ func (p *Process) LastLines(n int) string {
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	said, _, _ := strings.Cut(string(text), "\ngoroutine ") // a panic's reason stands before its stack
+	lines := strings.Split(strings.TrimSpace(said), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
@@ -386,6 +387,13 @@ func (r *Record) Alive() bool {
 	return err == nil && strings.TrimSuffix(executable, " (deleted)") == r.Executable
 }
 
+// there says whether anything is left of the process: while it ends it has no
+// executable any more, and still its ports.
+func (r *Record) there() bool {
+	stat, err := readStat(r.PID)
+	return err == nil && stat.started == r.Started && !stat.ended
+}
+
 // stop asks the process to end, and makes it end when it does not. The handle
 // is taken before the process is looked at (pidfd_open(2)), so that a signal
 // never goes to another one that got the number meanwhile.
@@ -402,7 +410,7 @@ func (r *Record) stop(ctx context.Context) error {
 		}
 		limited, cancel := context.WithTimeoutCause(ctx, patience, errStillThere)
 		err = kube.PollEvery(limited, 10*time.Millisecond, "it to end", func(context.Context) error {
-			if r.Alive() {
+			if r.there() {
 				return errStillThere
 			}
 			return nil

@@ -70,7 +70,7 @@ func made(ctx context.Context, s Subject) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Finish(ctx); err != nil {
+	if _, err := c.Finish(ctx); err != nil {
 		return err
 	}
 	if !c.Complete() {
@@ -94,7 +94,8 @@ func foundAgain(ctx context.Context, s Subject) error {
 	if err := want("Boot", changed, false, err); err != nil {
 		return err
 	}
-	if err := c.Finish(ctx); err != nil {
+	changed, err = c.Finish(ctx)
+	if err := want("Finish", changed, false, err); err != nil {
 		return err
 	}
 	removed, err := c.Abandon(ctx, false)
@@ -140,7 +141,7 @@ func revived(ctx context.Context, s Subject) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Finish(ctx); err != nil {
+	if _, err := c.Finish(ctx); err != nil {
 		return err
 	}
 	if err := s.Kept(ctx, kubeconfig); err != nil {

@@ -42,9 +42,10 @@ func (f *fake) WaitForAPIServer(context.Context) ([]byte, error) {
 	return []byte("kubeconfig"), nil
 }
 
-func (f *fake) Finish(context.Context) error {
+func (f *fake) Finish(context.Context) (bool, error) {
+	changed := !f.complete
 	f.complete, f.booting = true, false
-	return nil
+	return changed, nil
 }
 
 func (f *fake) Complete() bool { return f.complete }
