@@ -44,7 +44,7 @@ e2e: build ## end-to-end tests on real clusters
 	@$(call with-sources,lab) go test -count=1 -timeout=40m $(ARGS) ./e2e
 
 .PHONY: bench
-bench: build ## bare kind and devenv up, timed in turn
+bench: build ## bare kind and devenv up on both runtimes, timed in turn
 	@$(call with-sources,lab) go test -count=1 -timeout=40m -run='^$$' -bench=FirstToken -benchtime=3x $(ARGS) ./e2e
 
 .PHONY: lint

@@ -70,6 +70,7 @@ func freePorts(t *testing.T, n int) []int {
 }
 
 func TestProcessConforms(t *testing.T) {
+	t.Parallel()
 	pins, version := ownPins(t)
 	image := pins.NodeImages[version]
 	files, _, err := programs.Ensure(t.Context(), filepath.Join(home, ".programs"), programs.Source{Image: image.Image, Archive: image.Archive},

@@ -1,5 +1,8 @@
 package e2e
 
+// Tests with an environment of their own are parallel: they run after all
+// others, when those of kind are gone, and two at a time on two cores.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -151,6 +154,7 @@ func withoutEngine(t *testing.T, programs ...string) []string {
 // On a machine with no engine and no kubectl, the first command makes and
 // proves an environment, and one line says what that leaves out.
 func TestWithoutAnyEngine(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-bare"
 	environ := withoutEngine(t)
 	r := runWith(t, environ, "up", "--name", name)
@@ -224,6 +228,7 @@ func TestKilledAltogetherAndUp(t *testing.T) {
 }
 
 func TestKilledAltogetherAndDown(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-dead"
 	must(t, "up", "--name", name, "--runtime", "process")
 	ports := portsOf(t, name)
@@ -245,6 +250,7 @@ func TestKilledAltogetherAndDown(t *testing.T) {
 
 // devenv itself is interrupted, or killed, at different times.
 func TestInterruptedWhileProcessesStart(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-int"
 	c, stderr := start(t, "etcd and API server", "up", "--name", name, "--runtime", "process")
 	if err := syscall.Kill(-c.Process.Pid, syscall.SIGINT); err != nil {
@@ -276,6 +282,7 @@ func TestInterruptedWhileProcessesStart(t *testing.T) {
 
 // The record names a process that is another's by now: `down` leaves it alone.
 func TestRecycledNumberIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-recycled"
 	must(t, "up", "--name", name, "--runtime", "process")
 	bystander := exec.Command("sleep", "1000")
@@ -314,6 +321,7 @@ func TestRecycledNumberIsLeftAlone(t *testing.T) {
 // Somebody takes a port between its choice and its use: kube-apiserver itself
 // finds it taken, because what is called so here takes it first.
 func TestPortTakenUnderneath(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-raced"
 	sources := racingSources(t)
 	r := runWith(t, []string{"DEVENV_SOURCES=" + sources}, "up", "--name", name, "--runtime", "process")
@@ -381,6 +389,7 @@ func racingSources(t *testing.T) string {
 // A port of the API server is known to others, and kept; those of etcd and of
 // Dex's administration are not.
 func TestPortTakenWhileStopped(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-ports"
 	must(t, "up", "--name", name, "--runtime", "process")
 	defer devenv(t, "down", "--name", name)
@@ -433,6 +442,7 @@ func small(t *testing.T, size string) string {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	folder := small(t, "8m") // etcd wants 64 for its log
 	environ := []string{"DEVENV_HOME=" + folder}
 	r := runWith(t, environ, "up", "--runtime", "process")
@@ -444,6 +454,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestReadOnlyState(t *testing.T) {
+	t.Parallel()
 	folder := small(t, "1m")
 	environ := []string{"DEVENV_HOME=" + folder}
 	if err := syscall.Mount("", folder, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
@@ -456,6 +467,7 @@ func TestReadOnlyState(t *testing.T) {
 }
 
 func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
 	names := []string{"e2e-one", "e2e-two"}
 	results := make([]result, len(names))
 	var group sync.WaitGroup
@@ -484,13 +496,19 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
+// Twenty environments up and down, in two rows side by side.
 func TestTwentyInARow(t *testing.T) {
-	for i := range 20 {
-		name := fmt.Sprintf("e2e-row-%d", i)
-		must(t, "up", "--name", name, "--runtime", "process")
-		ports := portsOf(t, name)
-		must(t, "down", "--name", name)
-		noProcessLeft(t, name, ports...)
+	for _, row := range []string{"a", "b"} {
+		t.Run(row, func(t *testing.T) {
+			t.Parallel()
+			for i := range 10 {
+				name := fmt.Sprintf("e2e-row-%s%d", row, i)
+				must(t, "up", "--name", name, "--runtime", "process")
+				ports := portsOf(t, name)
+				must(t, "down", "--name", name)
+				noProcessLeft(t, name, ports...)
+			}
+		})
 	}
 }
 
@@ -513,6 +531,7 @@ func TestFlagsChangeInPlace(t *testing.T) {
 
 // Two clusters trust one issuer, each for its own client.
 func TestSeveralClusters(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-several"
 	second := "spec.clusters[1]={name: second, trust: {flags: {clientID: demo-app, usernameClaim: email, usernamePrefix: 'second:'}}, access: {bindings: [{name: viewers, clusterRole: view, users: ['second:viewer@example.com']}]}}"
 	must(t, "up", "--name", name, "--runtime", "process", "--set", second, "--set", "spec.expectations[4]={user: viewer@example.com, cluster: second, can: [list pods], cannot: [list secrets]}")

@@ -6,15 +6,19 @@ import (
 	"testing"
 )
 
-// Last, by the name of its file: both environments go, and nothing stays.
+// Last, by the name of its file, of those that share environments: these go, and
+// nothing stays.
 func TestZDownLeavesNothing(t *testing.T) {
 	needShared(t)
 	owned := strings.Fields(docker(t, "inspect", "--format={{range .Mounts}}{{.Name}} {{end}}", node(shared), node(beside)))
 	must(t, "down", "--name", shared)
 	nothingLeft(t, shared)
 	must(t, "check", "--name", beside)
+	needPlain(t)
+	ports := portsOf(t, plain)
 	must(t, "down", "--all")
 	nothingLeft(t, beside)
+	noProcessLeft(t, plain, ports...)
 	left := volumes(t)
 	for _, volume := range owned {
 		if strings.Contains(left, volume) {

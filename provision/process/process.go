@@ -102,8 +102,9 @@ const (
 	pollInterval = 25 * time.Millisecond
 )
 
-// patience is how long a process may take to end when it is asked to.
-var patience = 10 * time.Second
+// patience is how long a process may take to end when it is asked to, and
+// haste the same where nothing is kept of what it did.
+var patience, haste = 10 * time.Second, 300 * time.Millisecond
 
 func (p *Process) recordPath() string { return recordPath(p.Folder, p.Name) }
 
@@ -130,12 +131,12 @@ func (p *Process) Ensure(ctx context.Context) (changed bool, err error) {
 		if record.Command == p.command() {
 			return false, nil
 		}
-		if err := record.stop(ctx); err != nil {
+		if err := record.stop(ctx, patience); err != nil {
 			return false, err
 		}
 	}
 	for _, stray := range strays(filepath.Join(p.Folder, p.Name)) {
-		if err := stray.stop(ctx); err != nil { // started by a devenv that was killed before it could write that down
+		if err := stray.stop(ctx, patience); err != nil { // started by a devenv that was killed before it could write that down
 			return false, err
 		}
 	}
@@ -312,13 +313,13 @@ func (p *Process) Stop(ctx context.Context) (changed bool, err error) {
 	}
 	if record != nil && record.Alive() {
 		changed = true
-		if err := record.stop(ctx); err != nil {
+		if err := record.stop(ctx, patience); err != nil {
 			return true, err
 		}
 	}
 	for _, stray := range strays(filepath.Join(p.Folder, p.Name)) {
 		changed = true
-		if err := stray.stop(ctx); err != nil {
+		if err := stray.stop(ctx, patience); err != nil {
 			return true, err
 		}
 	}
@@ -349,8 +350,8 @@ func Records(folder string) ([]Record, error) {
 	return list, nil
 }
 
-// StopAll ends every process of an environment, the last started first, also
-// those whose records are gone. names are those that ran.
+// StopAll ends every process of an environment that goes away, the last started
+// first, also those whose records are gone. names are those that ran.
 func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	if Supported() != nil {
 		return nil, nil // none was ever started
@@ -364,7 +365,7 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 		if !r.Alive() {
 			continue
 		}
-		if err := r.stop(ctx); err != nil {
+		if err := r.stop(ctx, haste); err != nil {
 			return names, err
 		}
 		names = append(names, r.Name)
@@ -397,7 +398,7 @@ func (r *Record) there() bool {
 // stop asks the process to end, and makes it end when it does not. The handle
 // is taken before the process is looked at (pidfd_open(2)), so that a signal
 // never goes to another one that got the number meanwhile.
-func (r *Record) stop(ctx context.Context) error {
+func (r *Record) stop(ctx context.Context, patience time.Duration) error {
 	fail := func(err error) error { return fmt.Errorf("could not stop %s, process %d: %w", r.Name, r.PID, err) }
 	handle, err := os.FindProcess(r.PID)
 	if err != nil || !r.Alive() {

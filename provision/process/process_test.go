@@ -137,7 +137,7 @@ func TestRecycledNumberIsNotTouched(t *testing.T) {
 		if record.Alive() {
 			t.Errorf("%s: it is taken for ours", name)
 		}
-		if err := record.stop(t.Context()); err != nil {
+		if err := record.stop(t.Context(), patience); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		write(t, p.recordPath(), record)
