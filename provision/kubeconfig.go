@@ -20,7 +20,7 @@ import (
 const (
 	FlavorExec  = "exec"  // kubectl calls devenv for a token
 	FlavorToken = "token" // it holds a token, and is useless when that expires
-	FlavorAdmin = "admin" // kind's own administrator
+	FlavorAdmin = "admin" // the cluster's own administrator
 )
 
 // KubeconfigRequest asks for a kubeconfig.

@@ -19,7 +19,7 @@ func kubeconfigCommand() *cli.Command {
 			nameFlag(),
 			&cli.StringFlag{Name: "cluster", Usage: "`CLUSTER` of the environment; the first if not given"},
 			&cli.StringFlag{Name: "user", Usage: "`E-MAIL` of the user; the profile's first if not given"},
-			&cli.StringFlag{Name: "flavor", Usage: "`FLAVOR`: exec calls devenv for tokens, token holds one, admin is kind's", Value: provision.FlavorExec, Action: oneOf("flavor", flavors)},
+			&cli.StringFlag{Name: "flavor", Usage: "`FLAVOR`: exec calls devenv for tokens, token holds one, admin is the cluster's own", Value: provision.FlavorExec, Action: oneOf("flavor", flavors)},
 			&cli.BoolFlag{Name: "merge", Usage: "add it to your own kubeconfig instead of printing it; devenv down takes it out again"},
 		},
 		Action: kubeconfig,

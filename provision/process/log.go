@@ -1,6 +1,9 @@
 package process
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -29,4 +32,59 @@ func stamped(log string, now time.Time) string {
 		}
 	}
 	return out.String()
+}
+
+// openLog opens a log to append to; a long one is put aside.
+func openLog(path string) (log *os.File, length int64, err error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+".old"); err != nil {
+			return nil, 0, err
+		}
+	}
+	log, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := log.Stat()
+	if err != nil {
+		log.Close()
+		return nil, 0, err
+	}
+	return log, info.Size(), nil
+}
+
+// portIn finds the port of which a program says that somebody else has it.
+func portIn(text string) int {
+	i := strings.LastIndex(text, ": bind: address already in use")
+	if i < 0 {
+		return 0
+	}
+	var port int
+	if j := strings.LastIndex(text[:i], ":"); j >= 0 {
+		_, _ = fmt.Sscanf(text[j+1:i], "%d", &port)
+	}
+	return port
+}
+
+// readFrom reads a file from an offset, but no more than its last limit bytes.
+func readFrom(path string, from, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	from = max(from, info.Size()-limit)
+	if from > info.Size() {
+		from = 0
+	}
+	var text bytes.Buffer
+	if _, err := f.Seek(from, 0); err != nil {
+		return nil, err
+	}
+	_, err = text.ReadFrom(f)
+	return text.Bytes(), err
 }

@@ -4,7 +4,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -52,23 +50,6 @@ type Process struct {
 	Inputs string
 }
 
-// Record is what is remembered of a process that was started: enough to tell
-// it from any later one with its number.
-type Record struct {
-	Name string `json:"name"`
-	PID  int    `json:"pid"`
-	// Started is the start in clock ticks after the boot (proc_pid_stat(5),
-	// field 22), and Boot the id of that boot.
-	Started uint64 `json:"started"`
-	Boot    string `json:"boot"`
-	// Executable is the program with every link followed.
-	Executable string `json:"executable"`
-	// Command is a fingerprint of the program and its arguments.
-	Command string `json:"command"`
-	// LogStart is the length of the log when the process was started.
-	LogStart int64 `json:"logStart"`
-}
-
 // EndedError says that a process has ended by itself.
 type EndedError struct {
 	Name string
@@ -91,7 +72,6 @@ func (e *PortTakenError) Error() string {
 }
 
 const (
-	recordsFolder = "processes"
 	// marker is in the environment of every process, so that one is found whose
 	// record was never written.
 	marker = "DEVENV_PROCESS"
@@ -107,10 +87,6 @@ const (
 var patience, haste = 10 * time.Second, 300 * time.Millisecond
 
 func (p *Process) recordPath() string { return recordPath(p.Folder, p.Name) }
-
-func recordPath(folder, name string) string {
-	return filepath.Join(folder, recordsFolder, name+".json")
-}
 
 // Log is the file that holds what the process says.
 func (p *Process) Log() string { return filepath.Join(p.Folder, "logs", p.Name+".log") }
@@ -195,47 +171,11 @@ func (p *Process) start() error {
 	return nil
 }
 
-// openLog opens a log to append to; a long one is put aside.
-func openLog(path string) (log *os.File, length int64, err error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-		if err := os.Rename(path, path+".old"); err != nil {
-			return nil, 0, err
-		}
-	}
-	log, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := log.Stat()
-	if err != nil {
-		log.Close()
-		return nil, 0, err
-	}
-	return log, info.Size(), nil
-}
-
 func replaceFile(path string, content []byte) error {
 	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
-}
-
-// readRecord reads a record; nil where there is none. One that is no record
-// counts as none: what it stood for is found by its marker.
-func readRecord(path string) (*Record, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("could not read what runs: %w", err)
-	}
-	var r Record
-	if err := json.Unmarshal(text, &r); err != nil || r.PID <= 1 {
-		return nil, nil
-	}
-	return &r, nil
 }
 
 // Running says whether the process runs, and its number: 0 where none was ever
@@ -327,140 +267,4 @@ func (p *Process) Stop(ctx context.Context) (changed bool, err error) {
 		return changed, err
 	}
 	return changed, nil
-}
-
-// Records are what is remembered of an environment's processes, in the order
-// in which they were started.
-func Records(folder string) ([]Record, error) {
-	files, err := filepath.Glob(filepath.Join(folder, recordsFolder, "*.json"))
-	if err != nil {
-		return nil, err
-	}
-	var list []Record
-	for _, file := range files {
-		record, err := readRecord(file)
-		if err != nil {
-			return nil, err
-		}
-		if record != nil {
-			list = append(list, *record)
-		}
-	}
-	slices.SortFunc(list, func(a, b Record) int { return int(int64(a.Started) - int64(b.Started)) })
-	return list, nil
-}
-
-// StopAll ends every process of an environment that goes away, the last started
-// first, also those whose records are gone. names are those that ran.
-func StopAll(ctx context.Context, folder string) (names []string, err error) {
-	if Supported() != nil {
-		return nil, nil // none was ever started
-	}
-	records, err := Records(folder)
-	if err != nil {
-		return nil, err
-	}
-	slices.Reverse(records)
-	for _, r := range append(records, strays(folder+string(filepath.Separator))...) {
-		if !r.Alive() {
-			continue
-		}
-		if err := r.stop(ctx, haste); err != nil {
-			return names, err
-		}
-		names = append(names, r.Name)
-	}
-	return names, os.RemoveAll(filepath.Join(folder, recordsFolder))
-}
-
-// Alive says whether this very process runs: a later one that got its number
-// is another.
-func (r *Record) Alive() bool {
-	boot, err := bootID()
-	if err != nil || boot != r.Boot {
-		return false
-	}
-	stat, err := readStat(r.PID)
-	if err != nil || stat.started != r.Started || stat.ended {
-		return false
-	}
-	executable, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", r.PID))
-	return err == nil && strings.TrimSuffix(executable, " (deleted)") == r.Executable
-}
-
-// there says whether anything is left of the process: while it ends it has no
-// executable any more, and still its ports.
-func (r *Record) there() bool {
-	stat, err := readStat(r.PID)
-	return err == nil && stat.started == r.Started && !stat.ended
-}
-
-// stop asks the process to end, and makes it end when it does not. The handle
-// is taken before the process is looked at (pidfd_open(2)), so that a signal
-// never goes to another one that got the number meanwhile.
-func (r *Record) stop(ctx context.Context, patience time.Duration) error {
-	fail := func(err error) error { return fmt.Errorf("could not stop %s, process %d: %w", r.Name, r.PID, err) }
-	handle, err := os.FindProcess(r.PID)
-	if err != nil || !r.Alive() {
-		return nil
-	}
-	defer func() { _ = handle.Release() }()
-	for _, signal := range stopSignals {
-		if err := handle.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fail(err)
-		}
-		limited, cancel := context.WithTimeoutCause(ctx, patience, errStillThere)
-		err = kube.PollEvery(limited, 10*time.Millisecond, "it to end", func(context.Context) error {
-			if r.there() {
-				return errStillThere
-			}
-			return nil
-		})
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			break
-		}
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return nil
-}
-
-var errStillThere = errors.New("it is still there")
-
-// portIn finds the port of which a program says that somebody else has it.
-func portIn(text string) int {
-	i := strings.LastIndex(text, ": bind: address already in use")
-	if i < 0 {
-		return 0
-	}
-	var port int
-	if j := strings.LastIndex(text[:i], ":"); j >= 0 {
-		_, _ = fmt.Sscanf(text[j+1:i], "%d", &port)
-	}
-	return port
-}
-
-// readFrom reads a file from an offset, but no more than its last limit bytes.
-func readFrom(path string, from, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	from = max(from, info.Size()-limit)
-	if from > info.Size() {
-		from = 0
-	}
-	var text bytes.Buffer
-	if _, err := f.Seek(from, 0); err != nil {
-		return nil, err
-	}
-	_, err = text.ReadFrom(f)
-	return text.Bytes(), err
 }
