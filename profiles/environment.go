@@ -94,8 +94,36 @@ type OIDCFlags struct {
 type Access struct {
 	// Namespaces to create.
 	Namespaces []string `json:"namespaces,omitempty"`
+	// ClusterRoles to create, beside those of Kubernetes.
+	ClusterRoles []ClusterRole `json:"clusterRoles,omitempty"`
 	// Bindings of roles to users and groups.
 	Bindings []Binding `json:"bindings,omitempty"`
+}
+
+// ClusterRole is a set of rights.
+// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-and-clusterrole
+type ClusterRole struct {
+	// Name of the ClusterRole; not one that Kubernetes itself has.
+	Name string `json:"name" jsonschema:"minLength=1"`
+	// Labels of it, beside devenv's own.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Rules, of which each grants something.
+	Rules []Rule `json:"rules" jsonschema:"minItems=1"`
+}
+
+// Rule grants verbs on resources, or on URLs that are no resources; "*" stands
+// for all of a kind.
+type Rule struct {
+	// APIGroups of the resources, "" for the core group.
+	APIGroups []string `json:"apiGroups,omitempty"`
+	// Resources by plural name, subresources as in pods/log.
+	Resources []string `json:"resources,omitempty"`
+	// ResourceNames limits it to objects of these names.
+	ResourceNames []string `json:"resourceNames,omitempty"`
+	// NonResourceURLs such as /healthz.
+	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
+	// Verbs such as get, list and create.
+	Verbs []string `json:"verbs" jsonschema:"minItems=1"`
 }
 
 // Binding grants one ClusterRole to users and groups, in one namespace or,
@@ -175,6 +203,9 @@ type Expectation struct {
 	User string `json:"user"`
 	// Cluster by name; the first when empty.
 	Cluster string `json:"cluster,omitempty"`
+	// Claims that the user's id token must have, as they are in it: e-mail,
+	// email_verified, aud. That iss is the issuer is proven in any case.
+	Claims map[string]any `json:"claims,omitempty"`
 	// Can lists the actions that must be allowed.
 	Can []string `json:"can,omitempty"`
 	// Cannot lists the actions that must be refused with 403.

@@ -51,6 +51,25 @@ func (m *report) clusters(e *Environment) {
 }
 
 func (m *report) access(path string, a Access) {
+	roles := map[string]bool{}
+	for i, r := range a.ClusterRoles {
+		p := fmt.Sprintf("%s.clusterRoles[%d]", path, i)
+		if roles[r.Name] {
+			m.add(p+".name", "%q stands there twice", r.Name)
+		}
+		roles[r.Name] = true
+		if builtInRole(r.Name) {
+			m.add(p+".name", "%q is a role of Kubernetes itself, choose another name", r.Name)
+		}
+		for j, rule := range r.Rules {
+			if len(rule.NonResourceURLs) == 0 && (len(rule.APIGroups) == 0 || len(rule.Resources) == 0) {
+				m.add(fmt.Sprintf("%s.rules[%d]", p, j), "grants nothing; set apiGroups and resources, or nonResourceURLs")
+			}
+			if len(rule.NonResourceURLs) > 0 && len(rule.APIGroups)+len(rule.Resources) > 0 {
+				m.add(fmt.Sprintf("%s.rules[%d]", p, j), "is about resources and about nonResourceURLs; make two of it")
+			}
+		}
+	}
 	names := map[string]bool{}
 	for i, b := range a.Bindings {
 		p := fmt.Sprintf("%s.bindings[%d]", path, i)
@@ -70,6 +89,12 @@ func (m *report) access(path string, a Access) {
 
 func builtInNamespace(name string) bool {
 	return name == "default" || strings.HasPrefix(name, "kube-")
+}
+
+// builtInRole says whether Kubernetes makes a ClusterRole of that name (k8s.io/
+// kubernetes, plugin/pkg/auth/authorizer/rbac/bootstrappolicy).
+func builtInRole(name string) bool {
+	return slices.Contains([]string{"cluster-admin", "admin", "edit", "view"}, name) || strings.HasPrefix(name, "system:")
 }
 
 func (m *report) dex(e *Environment) {

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,9 +19,10 @@ import (
 
 // Flavors of kubeconfig.
 const (
-	FlavorExec  = "exec"  // kubectl calls devenv for a token
-	FlavorToken = "token" // it holds a token, and is useless when that expires
-	FlavorAdmin = "admin" // the cluster's own administrator
+	FlavorExec      = "exec"      // kubectl calls devenv for a token
+	FlavorToken     = "token"     // it holds a token, and is useless when that expires
+	FlavorKubelogin = "kubelogin" // kubectl calls kubelogin, which opens a browser
+	FlavorAdmin     = "admin"     // the cluster's own administrator
 )
 
 // KubeconfigRequest asks for a kubeconfig.
@@ -30,6 +32,9 @@ type KubeconfigRequest struct {
 	Flavor  string // FlavorExec when empty
 	// Executable is the devenv that an exec kubeconfig calls.
 	Executable string
+	// ExecAPIVersion is v1 or v1beta1, of client.authentication.k8s.io; v1 when
+	// empty.
+	ExecAPIVersion string
 }
 
 // Kubeconfig makes a kubeconfig.
@@ -47,7 +52,9 @@ func (e *Environment) Kubeconfig(ctx context.Context, r KubeconfigRequest) (*cli
 	}
 	switch r.Flavor {
 	case FlavorExec, "":
-		return e.execKubeconfig(*c, user.Email, r.Executable)
+		return e.execKubeconfig(*c, user.Email, r)
+	case FlavorKubelogin:
+		return e.kubeloginKubeconfig(*c, r)
 	case FlavorToken:
 		token, err := e.Token(ctx, TokenRequest{User: user.Email, Client: c.Trust.Flags.ClientID})
 		if err != nil {
@@ -61,7 +68,7 @@ func (e *Environment) Kubeconfig(ctx context.Context, r KubeconfigRequest) (*cli
 		}
 		return config, nil
 	}
-	return nil, failure.Newf(failure.Usage, "there is no kubeconfig flavor %q", r.Flavor).Hint("choose exec, token or admin")
+	return nil, failure.Newf(failure.Usage, "there is no kubeconfig flavor %q", r.Flavor).Hint("choose exec, token, kubelogin or admin")
 }
 
 // withUser makes a kubeconfig with one context, for one user. It has nothing of
@@ -87,14 +94,43 @@ func (e *Environment) tokenKubeconfig(c profiles.Cluster, email, token string) (
 	return e.withUser(c, email, &clientcmdapi.AuthInfo{Token: token})
 }
 
-func (e *Environment) execKubeconfig(c profiles.Cluster, email, executable string) (*clientcmdapi.Config, error) {
+// execAPIVersion is the group and version of a kubeconfig's credential plug-in.
+func (r KubeconfigRequest) execAPIVersion() string {
+	return "client.authentication.k8s.io/" + cmp.Or(r.ExecAPIVersion, "v1")
+}
+
+func (e *Environment) execKubeconfig(c profiles.Cluster, email string, r KubeconfigRequest) (*clientcmdapi.Config, error) {
 	return e.withUser(c, email, &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
-		APIVersion:      "client.authentication.k8s.io/v1",
-		Command:         executable,
+		APIVersion:      r.execAPIVersion(),
+		Command:         r.Executable,
 		Args:            []string{"token", "--name", e.record.Name, "--user", email, "--client", c.Trust.Flags.ClientID},
 		Env:             []clientcmdapi.ExecEnvVar{{Name: "DEVENV_HOME", Value: string(e.home)}},
 		InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
-		InstallHint:     "devenv is not at " + executable + " any more; write this kubeconfig anew with: devenv kubeconfig" + nameFlag(e.record.Name),
+		InstallHint:     "devenv is not at " + r.Executable + " any more; write this kubeconfig anew with: devenv kubeconfig" + nameFlag(e.record.Name),
+	}})
+}
+
+// kubeloginKubeconfig has kubectl call kubelogin, as its documentation has it
+// (https://github.com/int128/kubelogin). Who the user is turns out in the
+// browser.
+func (e *Environment) kubeloginKubeconfig(c profiles.Cluster, r KubeconfigRequest) (*clientcmdapi.Config, error) {
+	client := e.record.Profile.Client(c.Trust.Flags.ClientID)
+	args := []string{
+		"oidc-login", "get-token",
+		"--oidc-issuer-url=" + e.Issuer(),
+		"--oidc-client-id=" + client.ID,
+	}
+	if client.Secret != "" {
+		args = append(args, "--oidc-client-secret="+client.Secret)
+	}
+	for _, scope := range []string{"email", "profile", "groups"} {
+		args = append(args, "--oidc-extra-scope="+scope)
+	}
+	args = append(args, "--certificate-authority="+e.CAFile())
+	return e.withUser(c, "oidc", &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+		APIVersion: r.execAPIVersion(), Command: "kubectl", Args: args,
+		InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
+		InstallHint:     "kubectl has no plug-in oidc-login; get kubelogin: https://github.com/int128/kubelogin",
 	}})
 }
 

@@ -86,6 +86,7 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 		if x.Cluster != c.Name {
 			continue
 		}
+		identities = append(identities, func() []check.Result { return check.Claims(logins[x.User], e.Issuer(), x) })
 		rights = append(rights, func() []check.Result { return target.Access(ctx, logins[x.User], x) })
 		kubectl = append(kubectl, func() []check.Result { return target.KubectlAccess(ctx, logins[x.User], x) })
 	}
@@ -176,7 +177,7 @@ func (e *Environment) login(ctx context.Context, c profiles.Cluster, u profiles.
 
 // expectedLogin is whom the API server must take a user for, by its flags.
 func (e *Environment) expectedLogin(f *profiles.OIDCFlags, u profiles.User, claims map[string]any, token string) (check.Login, error) {
-	login := check.Login{Email: u.Email, Token: token}
+	login := check.Login{Email: u.Email, Token: token, Claims: claims}
 	claim := f.UsernameClaim
 	if claim == "" {
 		claim = "sub"

@@ -11,7 +11,7 @@ import (
 )
 
 func kubeconfigCommand() *cli.Command {
-	flavors := []string{provision.FlavorExec, provision.FlavorToken, provision.FlavorAdmin}
+	flavors := []string{provision.FlavorExec, provision.FlavorToken, provision.FlavorKubelogin, provision.FlavorAdmin}
 	return &cli.Command{
 		Name:  "kubeconfig",
 		Usage: "print a kubeconfig for a user",
@@ -19,7 +19,8 @@ func kubeconfigCommand() *cli.Command {
 			nameFlag(),
 			&cli.StringFlag{Name: "cluster", Usage: "`CLUSTER` of the environment; the first if not given"},
 			&cli.StringFlag{Name: "user", Usage: "`E-MAIL` of the user; the profile's first if not given"},
-			&cli.StringFlag{Name: "flavor", Usage: "`FLAVOR`: exec calls devenv for tokens, token holds one, admin is the cluster's own", Value: provision.FlavorExec, Action: oneOf("flavor", flavors)},
+			&cli.StringFlag{Name: "flavor", Usage: "`FLAVOR`: exec calls devenv for tokens, token holds one, kubelogin calls kubectl oidc-login, admin is the cluster's own", Value: provision.FlavorExec, Action: oneOf("flavor", flavors)},
+			&cli.StringFlag{Name: "exec-api-version", Usage: "`VERSION` of client.authentication.k8s.io that exec and kubelogin speak: v1, v1beta1", Value: "v1", Action: oneOf("exec-api-version", []string{"v1", "v1beta1"})},
 			&cli.BoolFlag{Name: "merge", Usage: "add it to your own kubeconfig instead of printing it; devenv down takes it out again"},
 		},
 		Action: kubeconfig,
@@ -36,7 +37,7 @@ func kubeconfig(c *cli.Context) error {
 		return err
 	}
 	config, err := e.Kubeconfig(c.Context, provision.KubeconfigRequest{
-		Cluster: c.String("cluster"), User: c.String("user"), Flavor: c.String("flavor"), Executable: executable,
+		Cluster: c.String("cluster"), User: c.String("user"), Flavor: c.String("flavor"), Executable: executable, ExecAPIVersion: c.String("exec-api-version"),
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ package access
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,32 +28,52 @@ const selector = kube.ManagedSelector + ",devenv.dev/part=access"
 // earlier profile had. Namespaces are never deleted: they may hold somebody's
 // work.
 func Ensure(ctx context.Context, client *kube.Client, a profiles.Access) (changed bool, err error) {
+	for _, b := range a.Bindings {
+		did, err := deleteOtherRole(ctx, client, b)
+		if err != nil {
+			return changed, err
+		}
+		changed = changed || did
+	}
+	applied, err := client.Apply(ctx, Objects(a)...)
+	if err != nil {
+		return changed || applied, err
+	}
+	pruned, err := prune(ctx, client, a)
+	return changed || applied || pruned, err
+}
+
+// Objects are the namespaces, roles and bindings as they are applied.
+func Objects(a profiles.Access) []kube.Object {
+	var objects []kube.Object
 	for _, name := range a.Namespaces {
-		did, err := client.Apply(ctx, kube.Object{
+		objects = append(objects, kube.Object{
 			"apiVersion": "v1", "kind": "Namespace",
 			"metadata": kube.Object{"name": name, "labels": labels},
 		})
-		if err != nil {
-			return changed, err
-		}
-		changed = changed || did
+	}
+	for _, r := range a.ClusterRoles {
+		objects = append(objects, clusterRole(r))
 	}
 	for _, b := range a.Bindings {
-		did, err := ensureBinding(ctx, client, b)
-		if err != nil {
-			return changed, err
-		}
-		changed = changed || did
+		objects = append(objects, binding(b))
 	}
-	did, err := prune(ctx, client, a.Bindings)
-	return changed || did, err
+	return objects
 }
 
-func ensureBinding(ctx context.Context, client *kube.Client, b profiles.Binding) (changed bool, err error) {
-	replaced, err := deleteOtherRole(ctx, client, b)
-	if err != nil {
-		return false, err
+func clusterRole(r profiles.ClusterRole) kube.Object {
+	marked := kube.Object{}
+	for key, value := range r.Labels {
+		marked[key] = value
 	}
+	maps.Copy(marked, labels)
+	return kube.Object{
+		"apiVersion": rbacGroup + "/v1", "kind": "ClusterRole",
+		"metadata": kube.Object{"name": r.Name, "labels": marked}, "rules": r.Rules,
+	}
+}
+
+func binding(b profiles.Binding) kube.Object {
 	var subjects []any
 	for _, u := range b.Users {
 		subjects = append(subjects, kube.Object{"apiGroup": rbacGroup, "kind": rbacv1.UserKind, "name": u})
@@ -65,12 +87,11 @@ func ensureBinding(ctx context.Context, client *kube.Client, b profiles.Binding)
 		kind = "RoleBinding"
 		metadata["namespace"] = b.Namespace
 	}
-	applied, err := client.Apply(ctx, kube.Object{
+	return kube.Object{
 		"apiVersion": rbacGroup + "/v1", "kind": kind, "metadata": metadata,
 		"roleRef":  kube.Object{"apiGroup": rbacGroup, "kind": "ClusterRole", "name": b.ClusterRole},
 		"subjects": subjects,
-	})
-	return replaced || applied, err
+	}
 }
 
 // deleteOtherRole removes a binding that grants another role: a roleRef cannot
@@ -109,8 +130,30 @@ func deleteBinding(ctx context.Context, client *kube.Client, namespace, name str
 	return nil
 }
 
-// prune deletes bindings that devenv made and the profile no longer has.
-func prune(ctx context.Context, client *kube.Client, keep []profiles.Binding) (changed bool, err error) {
+// prune deletes roles and bindings that devenv made and the profile no longer
+// has.
+func prune(ctx context.Context, client *kube.Client, keep profiles.Access) (changed bool, err error) {
+	bindings, err := pruneBindings(ctx, client, keep.Bindings)
+	if err != nil {
+		return bindings, err
+	}
+	roles, err := client.Core.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return bindings, fmt.Errorf("could not list roles: %w", err)
+	}
+	for _, r := range roles.Items {
+		if slices.ContainsFunc(keep.ClusterRoles, func(k profiles.ClusterRole) bool { return k.Name == r.Name }) {
+			continue
+		}
+		if err := client.Core.RbacV1().ClusterRoles().Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return changed, fmt.Errorf("could not delete the ClusterRole %q: %w", r.Name, err)
+		}
+		changed = true
+	}
+	return bindings || changed, nil
+}
+
+func pruneBindings(ctx context.Context, client *kube.Client, keep []profiles.Binding) (changed bool, err error) {
 	wanted := map[[2]string]bool{}
 	for _, b := range keep {
 		wanted[[2]string{b.Namespace, b.Name}] = true

@@ -31,8 +31,11 @@ type Cluster struct {
 
 // Login is a user with a token, and who the API server must take them for.
 type Login struct {
-	Email    string
-	Token    string
+	Email string
+	Token string
+	// Claims of the token.
+	Claims map[string]any
+	// Username and Groups that the API server must make of them.
 	Username string
 	Groups   []string
 }

@@ -7,7 +7,7 @@ import "fmt"
 
 // Result is one proof.
 type Result struct {
-	// Group it belongs to: identity, access, kubectl, refusal, issuer.
+	// Group it belongs to: identity, token, access, kubectl, refusal, issuer.
 	Group string `json:"group"`
 	// Name says what was proven, as a sentence.
 	Name string `json:"name"`

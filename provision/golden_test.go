@@ -1,0 +1,180 @@
+package provision
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/access"
+	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// adminKubeconfig has no CA, which is another in every environment.
+const adminKubeconfig = `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:20001"}}]
+users: [{name: u, user: {token: none}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+current-context: c
+`
+
+// fixed is an environment of a profile in which nothing is random.
+func fixed(t *testing.T, name, runtime string) *Environment {
+	t.Helper()
+	profile, err := profiles.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := state.Home(t.TempDir())
+	record, err := resolve(home, "dev", runtime, profile, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.IssuerPort = 30001
+	for _, c := range record.Profile.Spec.Clusters {
+		record.APIPorts[c.Name] = 20001
+		if _, err := home.Dir("dev").Write([]byte(adminKubeconfig), "clusters", c.Name, "admin.kubeconfig"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range record.Profile.Spec.Dex.Clients {
+		if c := &record.Profile.Spec.Dex.Clients[i]; c.Secret != "" {
+			c.Secret = "secret-of-" + c.ID
+		}
+	}
+	record.Pins = profiles.Pinned()
+	if record.InternalPorts != nil {
+		record.InternalPorts[dexAdminPort] = 20002
+	}
+	return newEnvironment(home, record)
+}
+
+// What the shipped profiles become: a change of any of it is to be seen.
+//
+//	go test ./provision -run TestGolden -update
+func TestGolden(t *testing.T) {
+	for _, name := range profiles.Names() {
+		for _, runtime := range []string{profiles.RuntimeKind, profiles.RuntimeProcess} {
+			t.Run(name+"/"+runtime, func(t *testing.T) {
+				e := fixed(t, name, runtime)
+				c := e.record.Profile.Spec.Clusters[0]
+				files := map[string]string{
+					"api-server-flags.txt":      flagLines(e, c),
+					"dex.yaml":                  inYAML(t, dexConfig(t, e)),
+					"kubeconfig-exec.yaml":      kubeconfigOf(t, e, FlavorExec),
+					"kubeconfig-kubelogin.yaml": kubeconfigOf(t, e, FlavorKubelogin),
+				}
+				if runtime == profiles.RuntimeKind { // the same on both
+					text := ""
+					for _, object := range access.Objects(c.Access) {
+						text += "---\n" + inYAML(t, object)
+					}
+					files["access.yaml"] = text
+				}
+				for file, text := range files {
+					text = strings.ReplaceAll(text, string(e.home), "/state")
+					compare(t, filepath.Join("..", "testdata", "profiles", name, runtime, file), text)
+				}
+			})
+		}
+	}
+}
+
+func flagLines(e *Environment, c profiles.Cluster) string {
+	caFile := "/etc/devenv/ca.crt"
+	if e.record.Runtime == profiles.RuntimeProcess {
+		caFile = e.CAFile()
+	}
+	var lines []string
+	for flag, value := range e.oidcFlags(c.Trust.Flags, caFile) {
+		lines = append(lines, fmt.Sprintf("--%s=%s\n", flag, value))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+func dexConfig(t *testing.T, e *Environment) any {
+	t.Helper()
+	settings := identity.Settings{Issuer: e.Issuer(), Dex: e.record.Profile.Spec.Dex, Image: e.pins.Charts["dex"].Images[""], Certificate: "fingerprint"}
+	if e.record.Runtime == profiles.RuntimeKind {
+		values, err := identity.Values(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	config, err := identity.ProgramConfig(settings, e.dir.Path("dex"), e.record.IssuerPort, e.record.InternalPorts[dexAdminPort])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func kubeconfigOf(t *testing.T, e *Environment, flavor string) string {
+	t.Helper()
+	config, err := e.Kubeconfig(t.Context(), KubeconfigRequest{Flavor: flavor, Executable: "/usr/local/bin/devenv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func inYAML(t *testing.T, value any) string {
+	t.Helper()
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func compare(t *testing.T, file, text string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v; write it with -update", err)
+	}
+	if string(want) != text {
+		t.Errorf("%s is\n%s\nwant\n%s", file, text, want)
+	}
+}
+
+// A secret that is random in every environment must not get into golden files.
+func TestGoldenHoldsNoRandomness(t *testing.T) {
+	random := regexp.MustCompile(`[A-Z2-7]{26}`) // as of rand.Text
+	files, err := filepath.Glob("../testdata/profiles/*/*/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil || random.Match(text) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
