@@ -148,10 +148,9 @@ func (p *Process) start() error {
 		return fail(err)
 	}
 	go func() { _ = c.Wait() }() // or it would stay a zombie while this command runs
-	stat, err := readStat(c.Process.Pid)
-	if err != nil {
-		return nil // ended at once; whoever waits for it will say so
-	}
+	// one that has ended already has no stat, and so a record that is nobody's:
+	// whoever waits for it will say so
+	stat, _ := readStat(c.Process.Pid)
 	boot, err := bootID()
 	if err != nil {
 		return fail(err)
