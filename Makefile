@@ -41,7 +41,7 @@ unit: ## fast tests, offline
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real clusters
-	@$(call with-sources,lab) go test -count=1 -timeout=40m $(ARGS) ./e2e
+	@$(call with-sources,lab) go test -count=1 -timeout=40m -parallel=3 $(ARGS) ./e2e
 
 .PHONY: bench
 bench: build ## bare kind and devenv up on both runtimes, timed in turn

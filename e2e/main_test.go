@@ -32,8 +32,11 @@ var (
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	if filepath.Base(os.Args[0]) == racer { // TestPortTakenUnderneath
+	switch filepath.Base(os.Args[0]) {
+	case racer: // TestPortTakenUnderneath
 		race()
+	case browser: // TestBrowserGrant
+		browse()
 	}
 	var err error
 	if binary, err = filepath.Abs("../bin/devenv"); err != nil {

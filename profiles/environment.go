@@ -173,7 +173,8 @@ type Client struct {
 	Public bool `json:"public,omitempty"`
 	// Secret of a confidential client; random per environment when empty.
 	Secret string `json:"secret,omitempty"`
-	// RedirectURIs that the authorization code flow may return to.
+	// RedirectURIs that the authorization code flow may return to; one with a
+	// port on localhost for the grant browser, "/device/callback" for device.
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
 	// TrustedPeers are clients that may ask for tokens with this one's audience.
 	TrustedPeers []string `json:"trustedPeers,omitempty"`

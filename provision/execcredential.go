@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
+
+	"github.com/devenv-oidc/devenv/provision/identity"
 )
 
 // early is how long before its end a token is given out no more, so that it
@@ -38,21 +41,29 @@ func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token st
 		return "", time.Time{}, err
 	}
 	// the password is part of the key, so that a changed one is tried
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s", user.Email, r.Client, user.Password, r.Password))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", cmp.Or(r.User, user.Email), r.Client, user.Password, r.Password, r.Grant))
 	file := hex.EncodeToString(sum[:8])
-	if kept, err := e.dir.Read("tokens", file); err == nil {
-		if expires, err := expiry(string(kept)); err == nil && time.Now().Before(expires) {
-			return string(kept), expires, nil
+	var kept identity.Tokens
+	if text, err := e.dir.Read("tokens", file); err == nil && json.Unmarshal(text, &kept) == nil {
+		if expires, err := expiry(kept.ID); err == nil && time.Now().Before(expires) {
+			return kept.ID, expires, nil
 		}
 	}
-	if token, err = e.Token(ctx, r); err != nil {
+	// a password is at hand, a person is not: only they need a refresh token
+	offline := r.Grant == GrantBrowser || r.Grant == GrantDevice
+	tokens, err := e.tokens(ctx, r, kept.Refresh, offline)
+	if err != nil {
 		return "", time.Time{}, err
 	}
-	if expires, err = expiry(token); err != nil {
+	if expires, err = expiry(tokens.ID); err != nil {
 		return "", time.Time{}, err
 	}
-	_, err = e.dir.Write([]byte(token), "tokens", file)
-	return token, expires, err
+	text, err := json.Marshal(tokens)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	_, err = e.dir.Write(text, "tokens", file)
+	return tokens.ID, expires, err
 }
 
 // forgetTokens makes the next ExecCredential log in anew.

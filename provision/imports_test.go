@@ -19,6 +19,7 @@ var homes = map[string][]string{
 	"github.com/dexidp/dex":  {"provision/identity"},
 	"google.golang.org/grpc": {"provision/identity"},
 	"golang.org/x/crypto":    {"provision/identity"},
+	"golang.org/x/oauth2":    {"provision/identity"},
 	"github.com/urfave/cli":  {"cmd/devenv"},
 
 	"github.com/google/go-containerregistry": {"provision/programs"},

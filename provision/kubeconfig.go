@@ -32,6 +32,8 @@ type KubeconfigRequest struct {
 	Flavor  string // FlavorExec when empty
 	// Executable is the devenv that an exec kubeconfig calls.
 	Executable string
+	// Grant by which that devenv gets tokens; GrantPassword when empty.
+	Grant string
 	// ExecAPIVersion is v1 or v1beta1, of client.authentication.k8s.io; v1 when
 	// empty.
 	ExecAPIVersion string
@@ -100,12 +102,18 @@ func (r KubeconfigRequest) execAPIVersion() string {
 }
 
 func (e *Environment) execKubeconfig(c profiles.Cluster, email string, r KubeconfigRequest) (*clientcmdapi.Config, error) {
+	args := []string{"token", "--name", e.record.Name, "--user", email, "--client", c.Trust.Flags.ClientID}
+	interactive := clientcmdapi.NeverExecInteractiveMode
+	if r.Grant != "" && r.Grant != GrantPassword { // a person logs in
+		args = append(args, "--grant", r.Grant)
+		interactive = clientcmdapi.IfAvailableExecInteractiveMode
+	}
 	return e.withUser(c, email, &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
 		APIVersion:      r.execAPIVersion(),
 		Command:         r.Executable,
-		Args:            []string{"token", "--name", e.record.Name, "--user", email, "--client", c.Trust.Flags.ClientID},
+		Args:            args,
 		Env:             []clientcmdapi.ExecEnvVar{{Name: "DEVENV_HOME", Value: string(e.home)}},
-		InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		InteractiveMode: interactive,
 		InstallHint:     "devenv is not at " + r.Executable + " any more; write this kubeconfig anew with: devenv kubeconfig" + nameFlag(e.record.Name),
 	}})
 }

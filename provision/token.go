@@ -1,60 +1,136 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
 )
 
+// Grants by which tokens are to be had.
+const (
+	GrantPassword          = "password"
+	GrantBrowser           = "browser" // authorization code with a proof key
+	GrantDevice            = "device"
+	GrantClientCredentials = "client-credentials"
+)
+
 // TokenRequest asks for an id token.
 type TokenRequest struct {
-	User   string // e-mail
+	// User by e-mail; the first when empty. With the grants browser and device
+	// it is whoever logs in, and must be this one if one is named.
+	User   string
 	Client string // id; the one that the first cluster trusts when empty
 	// Password instead of the environment's own record of it.
 	Password string
+	// Grant is GrantPassword when empty.
+	Grant string
+	// Show tells the user where to log in: with the grant browser to be opened
+	// here, with device on any device and with a code.
+	Show func(url, code string)
 }
 
-// Token logs a user in by the password grant and returns the id token.
+// Token logs a user in and returns the id token.
 func (e *Environment) Token(ctx context.Context, r TokenRequest) (string, error) {
-	user, err := e.user(r.User)
+	tokens, err := e.tokens(ctx, r, "", false)
+	return tokens.ID, err
+}
+
+// tokens logs a user in, or whoever a refresh token stands for while it is
+// good; with offline there will be one.
+func (e *Environment) tokens(ctx context.Context, r TokenRequest, refresh string, offline bool) (identity.Tokens, error) {
+	client, err := e.client(r.Client)
 	if err != nil {
-		return "", err
-	}
-	if r.Client == "" {
-		r.Client = e.record.Profile.Spec.Clusters[0].Trust.Flags.ClientID
-	}
-	client := e.record.Profile.Client(r.Client)
-	if client == nil {
-		var ids []string
-		for _, c := range e.record.Profile.Spec.Dex.Clients {
-			ids = append(ids, c.ID)
-		}
-		return "", failure.Newf(failure.Usage, "there is no client %q in environment %q", r.Client, e.record.Name).
-			Hint("the clients are: %s", strings.Join(ids, ", "))
-	}
-	if r.Password == "" {
-		r.Password = user.Password
+		return identity.Tokens{}, err
 	}
 	transport, err := e.issuerClient()
 	if err != nil {
-		return "", err
+		return identity.Tokens{}, err
 	}
-	token, err := identity.Token(ctx, transport, e.Issuer(), identity.TokenRequest{
-		Client: client.ID, Secret: client.Secret, Email: user.Email, Password: r.Password,
-	})
-	var refused *identity.LoginError
-	if errors.As(err, &refused) {
-		return "", failure.New(failure.Refused, err, "put the users back as the profile has them: devenv up"+nameFlag(e.record.Name))
+	login := identity.Login{Issuer: e.Issuer(), HTTP: transport, Client: *client, Offline: offline}
+	if refresh != "" {
+		if tokens, err := login.Refresh(ctx, refresh); err == nil {
+			return tokens, nil
+		}
 	}
-	if err != nil && ctx.Err() == nil {
-		return "", failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+nameFlag(e.record.Name), "start or repair it: devenv up"+nameFlag(e.record.Name))
+	tokens, err := e.logIn(ctx, login, r)
+	return tokens, e.explainLogin(ctx, err)
+}
+
+func (e *Environment) logIn(ctx context.Context, login identity.Login, r TokenRequest) (identity.Tokens, error) {
+	switch r.Grant {
+	case GrantPassword, "":
+		user, err := e.user(r.User)
+		if err != nil {
+			return identity.Tokens{}, err
+		}
+		return login.Password(ctx, user.Email, cmp.Or(r.Password, user.Password))
+	case GrantBrowser:
+		tokens, err := login.Browser(ctx, func(url string) { r.Show(url, "") })
+		return tokens, errors.Join(err, e.isUser(tokens, r.User))
+	case GrantDevice:
+		tokens, err := login.Device(ctx, r.Show)
+		return tokens, errors.Join(err, e.isUser(tokens, r.User))
+	case GrantClientCredentials:
+		return identity.Tokens{}, failure.Newf(failure.Usage, "Dex %s has no grant client-credentials", e.pins.Charts["dex"].Images[""].Tag).
+			Hint("the grants are: %s, %s, %s", GrantPassword, GrantBrowser, GrantDevice)
 	}
-	return token, err
+	return identity.Tokens{}, failure.Newf(failure.Usage, "there is no grant %q", r.Grant)
+}
+
+// isUser makes sure that who logged in is who was asked for.
+func (e *Environment) isUser(tokens identity.Tokens, email string) error {
+	if tokens.ID == "" || email == "" {
+		return nil
+	}
+	claims, err := identity.Claims(tokens.ID)
+	if err == nil && claims["email"] != email {
+		err = failure.Newf(failure.Refused, "%v logged in, and not %s", claims["email"], email)
+	}
+	return err
+}
+
+func (e *Environment) explainLogin(ctx context.Context, err error) error {
+	var (
+		refused *identity.LoginError
+		typed   *failure.Error
+		grant   *identity.GrantError
+	)
+	name := nameFlag(e.record.Name)
+	switch {
+	case err == nil, errors.As(err, &typed), errors.Is(ctx.Err(), context.Canceled):
+		return err
+	case ctx.Err() != nil:
+		return failure.New(failure.Provisioning, err, "give it more time, for example: devenv token --timeout 15m"+name)
+	case errors.As(err, &grant):
+		return failure.New(failure.Usage, err, "give it one in the profile: spec.dex.clients[].redirectURIs", "or name another client: devenv token --client ID"+name)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return failure.New(failure.Prerequisite, err, "end what listens there, or give the client another redirect URI in the profile")
+	case errors.As(err, &refused):
+		return failure.New(failure.Refused, err, "put the users back as the profile has them: devenv up"+name)
+	}
+	return failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+name, "start or repair it: devenv up"+name)
+}
+
+// client finds a client of the environment; an empty id means the one whose
+// tokens the first cluster takes.
+func (e *Environment) client(id string) (*profiles.Client, error) {
+	id = cmp.Or(id, e.record.Profile.Spec.Clusters[0].Trust.Flags.ClientID)
+	if client := e.record.Profile.Client(id); client != nil {
+		return client, nil
+	}
+	var ids []string
+	for _, c := range e.record.Profile.Spec.Dex.Clients {
+		ids = append(ids, c.ID)
+	}
+	return nil, failure.Newf(failure.Usage, "there is no client %q in environment %q", id, e.record.Name).
+		Hint("the clients are: %s", strings.Join(ids, ", "))
 }
 
 // user finds a user of the environment; an empty e-mail means the first.

@@ -4,62 +4,118 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/devenv-oidc/devenv/profiles"
 )
 
-// TokenRequest asks for an id token by password (RFC 6749, section 4.3).
-type TokenRequest struct {
-	Client, Secret  string // Secret is empty for a public client
-	Email, Password string
+// Login gets tokens from Dex, as one of its clients.
+type Login struct {
+	Issuer string
+	// HTTP reaches the issuer and trusts it.
+	HTTP   *http.Client
+	Client profiles.Client
+	// Offline asks for a refresh token too.
+	Offline bool
+}
+
+// Tokens are what a login gives.
+type Tokens struct {
+	ID string `json:"id"`
+	// Refresh gets others without the user; empty where it was not asked for.
+	Refresh string `json:"refresh,omitempty"`
 }
 
 // LoginError says that Dex refused a login, in Dex's words (RFC 6749, 5.2).
 type LoginError struct {
-	Code        string `json:"error"`
-	Description string `json:"error_description"`
-	Email       string `json:"-"`
+	Who               string
+	Code, Description string
 }
 
 func (e *LoginError) Error() string {
-	return fmt.Sprintf("Dex refused the login of %s: %s: %s", e.Email, e.Code, e.Description)
+	return fmt.Sprintf("Dex refused the login of %s: %s: %s", e.Who, e.Code, e.Description)
 }
 
-// Token logs a user in and returns the id token.
-func Token(ctx context.Context, client *http.Client, issuer string, r TokenRequest) (string, error) {
-	form := url.Values{"grant_type": {"password"}, "scope": {"openid email profile groups"}, "username": {r.Email}, "password": {r.Password}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, issuer+"/token", strings.NewReader(form.Encode()))
+func (l Login) config() *oauth2.Config {
+	scopes := []string{"openid", "email", "profile", "groups"}
+	if l.Offline {
+		scopes = append(scopes, "offline_access")
+	}
+	return &oauth2.Config{
+		ClientID: l.Client.ID, ClientSecret: l.Client.Secret, Scopes: scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL: l.Issuer + "/auth", TokenURL: l.Issuer + "/token", DeviceAuthURL: l.Issuer + "/device/code",
+			AuthStyle: oauth2.AuthStyleInHeader,
+		},
+	}
+}
+
+// with makes the oauth2 package use the issuer's own HTTP client.
+func (l Login) with(ctx context.Context) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, l.HTTP)
+}
+
+// Password logs a user in by their password (RFC 6749, section 4.3).
+func (l Login) Password(ctx context.Context, email, password string) (Tokens, error) {
+	token, err := l.config().PasswordCredentialsToken(l.with(ctx), email, password)
+	return tokens(email, token, err)
+}
+
+// Refresh gets tokens for whoever logged in before (RFC 6749, section 6).
+func (l Login) Refresh(ctx context.Context, refresh string) (Tokens, error) {
+	token, err := l.config().TokenSource(l.with(ctx), &oauth2.Token{RefreshToken: refresh}).Token()
+	return tokens("whoever logged in before", token, err)
+}
+
+// tokens reads an answer of Dex's token endpoint.
+func tokens(who string, token *oauth2.Token, err error) (Tokens, error) {
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) && refused.ErrorCode != "" {
+		return Tokens{}, &LoginError{Who: who, Code: refused.ErrorCode, Description: refused.ErrorDescription}
+	}
 	if err != nil {
-		return "", err
+		return Tokens{}, fmt.Errorf("could not ask Dex for a token: %w", err)
 	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(url.QueryEscape(r.Client), url.QueryEscape(r.Secret))
-	response, err := client.Do(request)
+	id, _ := token.Extra("id_token").(string)
+	if id == "" {
+		return Tokens{}, errors.New("could not read Dex's answer: it holds no id_token")
+	}
+	return Tokens{ID: id, Refresh: token.RefreshToken}, nil
+}
+
+// deviceCallback is the redirect URI of the device grant (github.com/dexidp/
+// dex, server/deviceflowhandlers.go).
+const deviceCallback = "/device/callback"
+
+// Device has the user log in on another device, at a URL and with a code
+// (RFC 8628), which show is told.
+func (l Login) Device(ctx context.Context, show func(url, code string)) (Tokens, error) {
+	named := slices.Contains(l.Client.RedirectURIs, deviceCallback)
+	if !named && (!l.Client.Public || len(l.Client.RedirectURIs) > 0) {
+		return Tokens{}, &GrantError{Client: l.Client.ID, Grant: "device", Needs: `the redirect URI "` + deviceCallback + `"`}
+	}
+	config := l.config()
+	answer, err := config.DeviceAuth(l.with(ctx), oauth2.SetAuthURLParam("client_secret", l.Client.Secret))
 	if err != nil {
-		return "", fmt.Errorf("could not ask Dex for a token: %w", err)
+		_, err = tokens("a device", nil, err)
+		return Tokens{}, err
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return "", fmt.Errorf("could not ask Dex for a token: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		refused := &LoginError{Email: r.Email}
-		if err := json.Unmarshal(body, refused); err != nil || refused.Code == "" {
-			return "", fmt.Errorf("could not ask Dex for a token: %s: %s", response.Status, strings.TrimSpace(string(body)))
-		}
-		return "", refused
-	}
-	var answer struct {
-		IDToken string `json:"id_token"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.IDToken == "" {
-		return "", fmt.Errorf("could not read Dex's answer: it holds no id_token")
-	}
-	return answer.IDToken, nil
+	show(answer.VerificationURI, answer.UserCode)
+	token, err := config.DeviceAccessToken(l.with(ctx), answer)
+	return tokens("a device", token, err)
+}
+
+// GrantError says that a client cannot do what it is asked for.
+type GrantError struct{ Client, Grant, Needs string }
+
+func (e *GrantError) Error() string {
+	return fmt.Sprintf("the client %q cannot be used for the grant %s: it needs %s", e.Client, e.Grant, e.Needs)
 }
 
 // Claims reads a token's claims without verifying it.

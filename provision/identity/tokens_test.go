@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/devenv-oidc/devenv/profiles"
 )
 
 func TestTokenAsksAsRFC6749Says(t *testing.T) {
@@ -22,25 +24,26 @@ func TestTokenAsksAsRFC6749Says(t *testing.T) {
 		case id != "app" || secret != "p%25s": // form-encoded, section 2.3.1
 			http.Error(w, "who is "+id+" "+secret, http.StatusTeapot)
 		case r.Form.Get("password") != "right":
+			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"error":"access_denied","error_description":"Invalid username or password"}`))
 		default:
-			_, _ = w.Write([]byte(`{"id_token":"` + r.Form.Get("scope") + `"}`))
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"access_token":"a","token_type":"bearer","id_token":"` + r.Form.Get("scope") + `"}`))
 		}
 	}))
 	defer server.Close()
-	request := TokenRequest{Client: "app", Secret: "p%s", Email: "a@example.com", Password: "right"}
-	token, err := Token(t.Context(), server.Client(), server.URL, request)
-	if err != nil || token != "openid email profile groups" {
+	login := Login{Issuer: server.URL, HTTP: server.Client(), Client: profiles.Client{ID: "app", Secret: "p%s"}}
+	token, err := login.Password(t.Context(), "a@example.com", "right")
+	if err != nil || token.ID != "openid email profile groups" {
 		t.Errorf("%q, %v", token, err)
 	}
-	request.Password = "wrong"
 	var refused *LoginError
-	if _, err = Token(t.Context(), server.Client(), server.URL, request); !errors.As(err, &refused) || refused.Code != "access_denied" || !strings.Contains(err.Error(), "a@example.com") {
+	if _, err = login.Password(t.Context(), "a@example.com", "wrong"); !errors.As(err, &refused) || refused.Code != "access_denied" || !strings.Contains(err.Error(), "a@example.com") {
 		t.Errorf("%v", err)
 	}
-	request.Secret = "wrong"
-	if _, err = Token(t.Context(), server.Client(), server.URL, request); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "418") {
+	login.Client.Secret = "wrong"
+	if _, err = login.Password(t.Context(), "a@example.com", "right"); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "418") {
 		t.Errorf("%v", err)
 	}
 }
