@@ -271,6 +271,22 @@ func TestInterruptedWhileProcessesStart(t *testing.T) {
 		_ = c.Wait()
 	}
 	must(t, "up", "--name", name) // goes on from whatever there is
+	must(t, "down", "--name", name)
+	c, stderr = start(t, "Dex, its storage", "up", "--name", name, "--runtime", "process")
+	if err := syscall.Kill(-c.Process.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	stderr()
+	_ = c.Wait()
+	must(t, "up", "--name", name) // with another authority than what was left has
+	// what is lost is the record of a process that has its ports
+	if err := os.RemoveAll(filepath.Join(home, name, "processes")); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "up", "--name", name)
+	if pids := running(t, name); len(pids) != 4 {
+		t.Errorf("%d processes run", len(pids))
+	}
 	c, stderr = start(t, "API server that trusts", "up", "--name", name, "--set", "spec.clusters[0].trust.flags.groupsPrefix=other:", "--set", "spec.expectations=[]")
 	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	stderr()

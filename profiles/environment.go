@@ -67,10 +67,13 @@ type Cluster struct {
 	Access Access `json:"access,omitempty"`
 }
 
-// Trust is how an API server comes to trust an issuer.
+// Trust is how an API server comes to trust issuers: one by flags, or any
+// number by configuration.
 type Trust struct {
 	// Flags are kube-apiserver's --oidc-* flags.
 	Flags *OIDCFlags `json:"flags,omitempty"`
+	// Configuration is a file that the API server reads anew when it changes.
+	Configuration *AuthenticationConfiguration `json:"configuration,omitempty"`
 }
 
 // OIDCFlags are the kube-apiserver flags of the same names. The issuer URL and
@@ -204,6 +207,9 @@ type Expectation struct {
 	User string `json:"user"`
 	// Cluster by name; the first when empty.
 	Cluster string `json:"cluster,omitempty"`
+	// Username that the API server must give the user. Where it is made by a
+	// claim devenv knows it by itself.
+	Username string `json:"username,omitempty"`
 	// Claims that the user's id token must have, as they are in it: e-mail,
 	// email_verified, aud. That iss is the issuer is proven in any case.
 	Claims map[string]any `json:"claims,omitempty"`

@@ -38,15 +38,38 @@ func (m *report) clusters(e *Environment) {
 			m.add(path+".name", "%q stands there twice", c.Name)
 		}
 		seen[c.Name] = true
-		if c.Trust.Flags == nil {
-			m.add(path+".trust", "says nothing; set trust.flags")
-		} else if id := c.Trust.Flags.ClientID; id != "" && e.Client(id) == nil {
-			m.add(path+".trust.flags.clientID", "there is no client %q in spec.dex.clients, they are: %s", id, strings.Join(clientIDs(e), ", "))
-		}
+		m.trust(e, path+".trust", c.Trust)
 		if e.needsVerified(c.Name) && !slices.ContainsFunc(e.Spec.Dex.Users, func(u User) bool { return *u.EmailVerified }) {
-			m.add(path+".trust.flags.usernameClaim", "no user has a verified e-mail, so that nobody could log in")
+			m.add(path+".trust", "no user has a verified e-mail, so that nobody could log in")
 		}
 		m.access(path+".access", c.Access)
+	}
+}
+
+func (m *report) trust(e *Environment, path string, t Trust) {
+	audience := func(path, id string) {
+		if id != "" && e.Client(id) == nil {
+			m.add(path, "there is no client %q in spec.dex.clients, they are: %s", id, strings.Join(clientIDs(e), ", "))
+		}
+	}
+	switch {
+	case t.Flags == nil && t.Configuration == nil:
+		m.add(path, "says nothing; set trust.flags or trust.configuration")
+	case t.Flags != nil && t.Configuration != nil:
+		m.add(path, "has flags and configuration, which the API server takes only one of")
+	case t.Flags != nil:
+		audience(path+".flags.clientID", t.Flags.ClientID)
+	case t.Dex().ClientID == "":
+		m.add(path+".configuration.jwt", "none of them is the environment's Dex; leave out the issuer.url of one")
+	default:
+		for i, a := range t.Configuration.JWT {
+			if a.Issuer.URL != "" {
+				continue // its audiences are its own business
+			}
+			for j, id := range a.Issuer.Audiences {
+				audience(fmt.Sprintf("%s.configuration.jwt[%d].issuer.audiences[%d]", path, i, j), id)
+			}
+		}
 	}
 }
 
@@ -167,7 +190,7 @@ func (m *report) expectations(e *Environment) {
 // the API server does only for verified ones.
 func (e *Environment) needsVerified(cluster string) bool {
 	c := e.Cluster(cluster)
-	return c != nil && c.Trust.Flags != nil && c.Trust.Flags.UsernameClaim == "email"
+	return c != nil && c.Trust.Dex().NeedsVerified()
 }
 
 // Action is one thing a user may or may not do.

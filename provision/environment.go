@@ -174,9 +174,14 @@ func (e *Environment) admin(clusterName string) (*kube.Client, error) {
 // cluster returns the handle of a cluster.
 func (e *Environment) cluster(c profiles.Cluster) Cluster { return e.runtime.cluster(c) }
 
-// oidcFlags are kube-apiserver's --oidc-* flags; caFile is where it sees the
-// environment's authority.
-func (e *Environment) oidcFlags(f *profiles.OIDCFlags, caFile string) map[string]string {
+// trustFlags are kube-apiserver's flags by which a cluster trusts issuers; it
+// sees the environment's authority as caFile, and its configuration as
+// configFile.
+func (e *Environment) trustFlags(t profiles.Trust, caFile, configFile string) map[string]string {
+	if t.Flags == nil {
+		return map[string]string{"authentication-config": configFile}
+	}
+	f := t.Flags
 	flags := map[string]string{
 		"oidc-issuer-url": e.Issuer(),
 		"oidc-client-id":  f.ClientID,

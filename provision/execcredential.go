@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -40,8 +39,15 @@ func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token st
 	if err != nil {
 		return "", time.Time{}, err
 	}
+	// a password is at hand, a person is not: only they need a refresh token,
+	// and nobody knows who they are before they have logged in
+	offline := r.Grant == GrantBrowser || r.Grant == GrantDevice
+	who := user.Email
+	if offline {
+		who = r.User
+	}
 	// the password is part of the key, so that a changed one is tried
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", cmp.Or(r.User, user.Email), r.Client, user.Password, r.Password, r.Grant))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", who, r.Client, user.Password, r.Password, r.Grant))
 	file := hex.EncodeToString(sum[:8])
 	var kept identity.Tokens
 	if text, err := e.dir.Read("tokens", file); err == nil && json.Unmarshal(text, &kept) == nil {
@@ -49,8 +55,6 @@ func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token st
 			return kept.ID, expires, nil
 		}
 	}
-	// a password is at hand, a person is not: only they need a refresh token
-	offline := r.Grant == GrantBrowser || r.Grant == GrantDevice
 	tokens, err := e.tokens(ctx, r, kept.Refresh, offline)
 	if err != nil {
 		return "", time.Time{}, err

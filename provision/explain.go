@@ -3,6 +3,7 @@ package provision
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 
@@ -53,9 +54,12 @@ func portTaken(err error) int {
 func explainDisk(home state.Home, err error) error {
 	var ended *process.EndedError
 	full := errors.Is(err, syscall.ENOSPC) || errors.As(err, &ended) && strings.Contains(ended.Last, syscall.ENOSPC.Error())
+	var onPath *fs.PathError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &onPath) && onPath.Op == "fork/exec":
+		return failure.New(failure.Prerequisite, err, "the file must be a program that you may start, on a disk that allows it: ls -l "+onPath.Path)
 	case full:
 		return failure.New(failure.Prerequisite, err, "free some space there, or choose another folder by DEVENV_HOME: df -h "+string(home))
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):

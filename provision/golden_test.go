@@ -93,12 +93,12 @@ func TestGolden(t *testing.T) {
 }
 
 func flagLines(e *Environment, c profiles.Cluster) string {
-	caFile := "/etc/devenv/ca.crt"
+	caFile, configFile := "/etc/devenv/ca.crt", "/etc/devenv/"+authenticationFile
 	if e.record.Runtime == profiles.RuntimeProcess {
-		caFile = e.CAFile()
+		caFile, configFile = e.CAFile(), e.dir.Path("clusters", c.Name, "node", authenticationFile)
 	}
 	var lines []string
-	for flag, value := range e.oidcFlags(c.Trust.Flags, caFile) {
+	for flag, value := range e.trustFlags(c.Trust, caFile, configFile) {
 		lines = append(lines, fmt.Sprintf("--%s=%s\n", flag, value))
 	}
 	slices.Sort(lines)

@@ -20,6 +20,7 @@ var homes = map[string][]string{
 	"google.golang.org/grpc": {"provision/identity"},
 	"golang.org/x/crypto":    {"provision/identity"},
 	"golang.org/x/oauth2":    {"provision/identity"},
+	"k8s.io/apiserver":       {"provision/authentication"},
 	"github.com/urfave/cli":  {"cmd/devenv"},
 
 	"github.com/google/go-containerregistry": {"provision/programs"},

@@ -54,11 +54,14 @@ func (e *Environment) Kubeconfig(ctx context.Context, r KubeconfigRequest) (*cli
 	}
 	switch r.Flavor {
 	case FlavorExec, "":
+		if r.User == "" && r.Grant != "" && r.Grant != GrantPassword {
+			return e.execKubeconfig(*c, "", r) // whoever logs in
+		}
 		return e.execKubeconfig(*c, user.Email, r)
 	case FlavorKubelogin:
 		return e.kubeloginKubeconfig(*c, r)
 	case FlavorToken:
-		token, err := e.Token(ctx, TokenRequest{User: user.Email, Client: c.Trust.Flags.ClientID})
+		token, err := e.Token(ctx, TokenRequest{User: user.Email, Client: c.Trust.Dex().ClientID})
 		if err != nil {
 			return nil, err
 		}
@@ -102,13 +105,16 @@ func (r KubeconfigRequest) execAPIVersion() string {
 }
 
 func (e *Environment) execKubeconfig(c profiles.Cluster, email string, r KubeconfigRequest) (*clientcmdapi.Config, error) {
-	args := []string{"token", "--name", e.record.Name, "--user", email, "--client", c.Trust.Flags.ClientID}
+	args := []string{"token", "--name", e.record.Name, "--client", c.Trust.Dex().ClientID}
+	if email != "" {
+		args = append(args, "--user", email)
+	}
 	interactive := clientcmdapi.NeverExecInteractiveMode
 	if r.Grant != "" && r.Grant != GrantPassword { // a person logs in
 		args = append(args, "--grant", r.Grant)
 		interactive = clientcmdapi.IfAvailableExecInteractiveMode
 	}
-	return e.withUser(c, email, &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+	return e.withUser(c, cmp.Or(email, "oidc"), &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
 		APIVersion:      r.execAPIVersion(),
 		Command:         r.Executable,
 		Args:            args,
@@ -122,7 +128,7 @@ func (e *Environment) execKubeconfig(c profiles.Cluster, email string, r Kubecon
 // (https://github.com/int128/kubelogin). Who the user is turns out in the
 // browser.
 func (e *Environment) kubeloginKubeconfig(c profiles.Cluster, r KubeconfigRequest) (*clientcmdapi.Config, error) {
-	client := e.record.Profile.Client(c.Trust.Flags.ClientID)
+	client := e.record.Profile.Client(c.Trust.Dex().ClientID)
 	args := []string{
 		"oidc-login", "get-token",
 		"--oidc-issuer-url=" + e.Issuer(),

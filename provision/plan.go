@@ -19,7 +19,8 @@ func (k *kindRuntime) plan() []Step {
 		{"trust", "Certificate authority, constrained to " + k.domain(), nil, k.ensureTrust},
 		{"charts", "Charts of Dex and cert-manager", needs("engine"), k.ensureCharts},
 		{"node-image", "Node image, Kubernetes " + main.KubernetesVersion, needs("engine"), on(k.ensureNodeImage)},
-		{"node", "Node of cluster " + main.Name, needs("trust", "node-image"), on(k.ensureNode)},
+		{"configuration", "Issuers that cluster " + main.Name + " trusts", needs("trust"), on(k.ensureConfiguration)},
+		{"node", "Node of cluster " + main.Name, needs("configuration", "node-image"), on(k.ensureNode)},
 		{"images", "Images of Dex and cert-manager in the node", needs("node"), on(k.ensureImages)},
 		{"api-server", "API server that trusts " + k.issuerHost(), needs("node"), on(k.ensureAPIServer)},
 		{"dns", "Issuer's name in cluster DNS", needs("api-server"), on(k.ensureDNS)},
@@ -36,30 +37,37 @@ func (k *kindRuntime) plan() []Step {
 }
 
 func (p *processRuntime) plan() []Step {
-	main := p.record.Profile.Spec.Clusters[0]
+	all := p.record.Profile.Spec.Clusters
+	id := func(step string, c profiles.Cluster) string { // those of the first cluster are named as with kind
+		if c.Name == all[0].Name {
+			return step
+		}
+		return step + "-" + c.Name
+	}
 	steps := []Step{
 		{"programs", "Programs of Kubernetes and Dex", nil, p.ensurePrograms},
 		{"trust", "Certificate authority, constrained to " + p.issuerHost(), nil, p.ensureTrust},
-		{"dex", "Dex, its storage and certificates", needs("api-server"), clusterStep(p.ensureDex).on(main)},
-		{"issuer", "Issuer answers on " + p.Issuer(), needs("dex"), p.ensureIssuer},
-		{"seed", "Clients and users, over gRPC", needs("issuer"), clusterStep(p.ensureSeed).on(main)},
 	}
-	check := Step{"check", "Check: identities, rights, refusals, kubectl", nil, p.ensureProof}
-	for i, c := range p.record.Profile.Spec.Clusters {
-		id := func(step string) string {
-			if i > 0 {
-				step += "-" + c.Name
-			}
-			return step
-		}
+	for _, c := range all {
 		steps = append(steps,
-			Step{id("node"), "etcd and API server of cluster " + c.Name, needs("programs", "trust"), clusterStep(p.ensureNode).on(c)},
-			Step{id("api-server"), "API server that trusts " + p.issuerHost(), needs(id("node")), clusterStep(p.ensureAPIServer).on(c)},
-			Step{id("access"), "Namespaces and role bindings", needs(id("token")), clusterStep(p.ensureAccess).on(c)},
-			Step{id("token"), "First token accepted by the API server", needs("seed", id("api-server")), clusterStep(p.ensureToken).on(c)},
-			Step{id("cluster"), "Cluster " + c.Name + " complete, roles gathered", needs(id("token")), clusterStep(p.ensureCluster).on(c)},
+			Step{id("configuration", c), "Issuers that cluster " + c.Name + " trusts", needs("trust"), clusterStep(p.ensureConfiguration).on(c)},
+			Step{id("node", c), "etcd and API server of cluster " + c.Name, needs("programs", id("configuration", c)), clusterStep(p.ensureNode).on(c)},
+			Step{id("api-server", c), "API server that trusts " + p.issuerHost(), needs(id("node", c)), clusterStep(p.ensureAPIServer).on(c)},
 		)
-		check.Needs = append(check.Needs, id("token"), id("access"), id("cluster"))
+	}
+	steps = append(steps,
+		Step{"dex", "Dex, its storage and certificates", needs("api-server"), clusterStep(p.ensureDex).on(all[0])},
+		Step{"issuer", "Issuer answers on " + p.Issuer(), needs("dex"), p.ensureIssuer},
+		Step{"seed", "Clients and users, over gRPC", needs("issuer"), clusterStep(p.ensureSeed).on(all[0])},
+	)
+	check := Step{"check", "Check: identities, rights, refusals, kubectl", nil, p.ensureProof}
+	for _, c := range all {
+		steps = append(steps,
+			Step{id("token", c), "First token accepted by the API server", needs("seed", id("api-server", c)), clusterStep(p.ensureToken).on(c)},
+			Step{id("access", c), "Namespaces and role bindings", needs(id("token", c)), clusterStep(p.ensureAccess).on(c)},
+			Step{id("cluster", c), "Cluster " + c.Name + " complete, roles gathered", needs(id("token", c)), clusterStep(p.ensureCluster).on(c)},
+		)
+		check.Needs = append(check.Needs, id("token", c), id("access", c), id("cluster", c))
 	}
 	return append(steps, check)
 }
@@ -84,6 +92,9 @@ func Plan(ctx context.Context, r UpRequest) ([]Step, error) {
 	old, err := r.Home.Dir(r.Name).Record()
 	if err != nil {
 		old = nil // none, or none that can be read: as for the first time
+	}
+	if err := Validate(r.Profile); err != nil {
+		return nil, err
 	}
 	runtime, _, err := settleRuntime(ctx, r, old)
 	if err != nil {

@@ -40,18 +40,19 @@ func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var failed error
-	for _, c := range e.record.Profile.Spec.Clusters {
-		proofs = append(proofs, func() []check.Result {
-			results, err := e.checkOne(ctx, c)
-			if err != nil {
-				failed = errors.Join(failed, err)
-			}
+	clusters := e.record.Profile.Spec.Clusters
+	failed := make([]error, len(clusters))
+	for i, c := range clusters {
+		proofs = append(proofs, func() (results []check.Result) {
+			results, failed[i] = e.checkOne(ctx, c)
 			return results
 		})
 	}
 	report := &check.Report{Results: check.Concurrently(proofs)}
-	return report, errors.Join(failed, ctx.Err())
+	if err := errors.Join(append(failed, ctx.Err())...); err != nil {
+		return nil, err
+	}
+	return report, nil
 }
 
 // proof is a part of the check.
@@ -106,7 +107,7 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 func (e *Environment) acceptedUsers(c profiles.Cluster) []profiles.User {
 	var accepted []profiles.User
 	for _, u := range e.record.Profile.Spec.Dex.Users {
-		if *u.EmailVerified || c.Trust.Flags.UsernameClaim != "email" {
+		if *u.EmailVerified || !c.Trust.Dex().NeedsVerified() {
 			accepted = append(accepted, u)
 		}
 	}
@@ -164,7 +165,7 @@ func (e *Environment) runKubectl(ctx context.Context, path string, kubeconfig []
 
 // login logs a user in with the client whose tokens a cluster takes.
 func (e *Environment) login(ctx context.Context, c profiles.Cluster, u profiles.User) (check.Login, error) {
-	token, err := e.Token(ctx, TokenRequest{User: u.Email, Client: c.Trust.Flags.ClientID})
+	token, err := e.Token(ctx, TokenRequest{User: u.Email, Client: c.Trust.Dex().ClientID})
 	if err != nil {
 		return check.Login{}, err
 	}
@@ -172,33 +173,40 @@ func (e *Environment) login(ctx context.Context, c profiles.Cluster, u profiles.
 	if err != nil {
 		return check.Login{}, err
 	}
-	return e.expectedLogin(c.Trust.Flags, u, claims, token)
+	return e.expectedLogin(c, u, claims, token)
 }
 
-// expectedLogin is whom the API server must take a user for, by its flags.
-func (e *Environment) expectedLogin(f *profiles.OIDCFlags, u profiles.User, claims map[string]any, token string) (check.Login, error) {
-	login := check.Login{Email: u.Email, Token: token, Claims: claims}
-	claim := f.UsernameClaim
-	if claim == "" {
-		claim = "sub"
+// expectedLogin is whom the API server must take a user for. What an expression
+// makes is known only as far as the profile says it.
+func (e *Environment) expectedLogin(c profiles.Cluster, u profiles.User, claims map[string]any, token string) (check.Login, error) {
+	trust := c.Trust.Dex()
+	login := check.Login{Email: u.Email, Token: token, Claims: claims, AnyGroups: trust.GroupsExpression != ""}
+	if trust.GroupsClaim == "groups" {
+		for _, g := range u.Groups {
+			login.Groups = append(login.Groups, trust.GroupsPrefix+g)
+		}
 	}
-	name, ok := claims[claim].(string)
+	for _, x := range e.record.Profile.Spec.Expectations {
+		if x.User == u.Email && x.Cluster == c.Name && x.Username != "" {
+			login.Username = x.Username
+			return login, nil
+		}
+	}
+	if trust.UsernameExpression != "" {
+		return login, nil
+	}
+	name, ok := claims[trust.UsernameClaim].(string)
 	if !ok {
-		return login, fmt.Errorf("the token of %s has no claim %q", u.Email, claim)
+		return login, fmt.Errorf("the token of %s has no claim %q", u.Email, trust.UsernameClaim)
 	}
 	switch {
-	case f.UsernamePrefix == "-":
-	case f.UsernamePrefix != "":
-		name = f.UsernamePrefix + name
-	case claim != "email":
+	case trust.UsernamePrefix == "-":
+	case trust.UsernamePrefix != "":
+		name = trust.UsernamePrefix + name
+	case trust.UsernameClaim != "email":
 		name = e.Issuer() + "#" + name
 	}
 	login.Username = name
-	if f.GroupsClaim == "groups" {
-		for _, g := range u.Groups {
-			login.Groups = append(login.Groups, f.GroupsPrefix+g)
-		}
-	}
 	return login, nil
 }
 
@@ -234,7 +242,7 @@ func (e *Environment) refusals(ctx context.Context, c profiles.Cluster, logins m
 		{Name: "tampered", Token: tamper(good), Reason: regexp.MustCompile(`failed to verify signature: [^"\]]*`)},
 		{Name: "another issuer", Token: forge(map[string]any{"iss": "https://elsewhere.example"}), Reason: regexp.MustCompile(`err="invalid bearer token"`)},
 	}
-	if c.Trust.Flags.UsernameClaim == "email" {
+	if c.Trust.Dex().UsernameClaim == "email" {
 		notVerified := regexp.MustCompile(`oidc: email not verified`)
 		list = append(list, check.Refusal{Name: "e-mail not verified", Token: forge(map[string]any{"email_verified": false}), Reason: notVerified})
 		for _, u := range e.record.Profile.Spec.Dex.Users {

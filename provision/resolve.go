@@ -2,6 +2,7 @@ package provision
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -159,16 +160,46 @@ func fixedDifferences(old, wanted *state.Record) []string {
 		}
 		path := fmt.Sprintf("spec.clusters[%d]", i)
 		compare(path+".kubernetesVersion", before.KubernetesVersion, c.KubernetesVersion)
-		if wanted.Runtime == profiles.RuntimeProcess {
-			continue // its API server is started anew with other flags
-		}
-		compare(path+".trust.flags.clientID", before.Trust.Flags.ClientID, c.Trust.Flags.ClientID)
-		compare(path+".trust.flags.usernameClaim", before.Trust.Flags.UsernameClaim, c.Trust.Flags.UsernameClaim)
-		compare(path+".trust.flags.usernamePrefix", before.Trust.Flags.UsernamePrefix, c.Trust.Flags.UsernamePrefix)
-		compare(path+".trust.flags.groupsClaim", before.Trust.Flags.GroupsClaim, c.Trust.Flags.GroupsClaim)
-		compare(path+".trust.flags.groupsPrefix", before.Trust.Flags.GroupsPrefix, c.Trust.Flags.GroupsPrefix)
+		compareTrust(path+".trust", before.Trust, c.Trust, wanted.Runtime, compare)
 	}
 	return differences
+}
+
+// compareTrust compares what an API server reads only when it starts, which one
+// in a node never does again with other flags. A configuration is read anew,
+// but for who may come without a token.
+func compareTrust(path string, before, after profiles.Trust, runtime string, compare func(field string, before, after any)) {
+	if before.Configuration != nil && after.Configuration != nil {
+		compare(path+".configuration.anonymous", inJSON(before.Configuration.Anonymous), inJSON(after.Configuration.Anonymous))
+		return
+	}
+	if runtime == profiles.RuntimeProcess {
+		return // its API server is started anew
+	}
+	compare(path+", flags or configuration", by(before), by(after))
+	if before.Flags == nil || after.Flags == nil {
+		return
+	}
+	compare(path+".flags.clientID", before.Flags.ClientID, after.Flags.ClientID)
+	compare(path+".flags.usernameClaim", before.Flags.UsernameClaim, after.Flags.UsernameClaim)
+	compare(path+".flags.usernamePrefix", before.Flags.UsernamePrefix, after.Flags.UsernamePrefix)
+	compare(path+".flags.groupsClaim", before.Flags.GroupsClaim, after.Flags.GroupsClaim)
+	compare(path+".flags.groupsPrefix", before.Flags.GroupsPrefix, after.Flags.GroupsPrefix)
+}
+
+func by(t profiles.Trust) string {
+	if t.Flags != nil {
+		return "flags"
+	}
+	return "configuration"
+}
+
+func inJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 func show(value any) any {

@@ -144,8 +144,11 @@ func kindSuits(profile *profiles.Environment) error {
 }
 
 // kindFailed says whether a plan ended because the engine, which answers, runs
-// no nodes.
-func kindFailed(err error) bool {
+// no nodes, or has none while the programs are at hand.
+func (e *Environment) kindFailed(err error) bool {
 	var unprivileged *cluster.UnprivilegedError
-	return errors.As(err, &unprivileged) && process.Supported() == nil
+	var step *StepError
+	version := e.record.Profile.Spec.Clusters[0].KubernetesVersion
+	noImage := errors.As(err, &step) && step.Step.ID == "node-image" && len(e.pins.Programs.Kubernetes[version]) > 0
+	return (errors.As(err, &unprivileged) || noImage) && process.Supported() == nil
 }

@@ -82,7 +82,7 @@ func (k *kindRuntime) spec(c profiles.Cluster) cluster.Spec {
 		APIPort:           k.record.APIPorts[c.Name],
 		Ports:             []int{k.record.IssuerPort},
 		Files:             k.dir.Path("clusters", c.Name, "node"),
-		APIServerArgs:     k.oidcFlags(c.Trust.Flags, cluster.KubernetesPath("ca.crt")),
+		APIServerArgs:     k.trustFlags(c.Trust, cluster.KubernetesPath("ca.crt"), cluster.KubernetesPath(authenticationFile)),
 		HostAliases:       []string{k.issuerHost()},
 		Kubeconfig:        k.KubeconfigFile(c.Name),
 	}

@@ -16,6 +16,8 @@ type processRuntime struct {
 	*Environment
 	line *process.Line // holds the issuer's port while Dex cannot start yet
 
+	finding sync.Mutex // one at a time looks for programs
+
 	mu      sync.Mutex
 	files   map[string]string // programs by name; nil where none were looked for
 	handles map[string]*process.Cluster
@@ -53,7 +55,7 @@ func (p *processRuntime) handle(c profiles.Cluster) *process.Cluster {
 		APIPort:       p.record.APIPorts[c.Name],
 		EtcdPort:      p.record.InternalPorts[etcdPort(c.Name)],
 		EtcdPeerPort:  p.record.InternalPorts[etcdPeerPort(c.Name)],
-		APIServerArgs: p.oidcFlags(c.Trust.Flags, p.CAFile()),
+		APIServerArgs: p.trustFlags(c.Trust, p.CAFile(), p.dir.Path("clusters", c.Name, "node", authenticationFile)),
 	})
 	if p.files != nil { // else it can start nothing, and must not be kept
 		p.handles[c.Name] = handle
@@ -76,10 +78,17 @@ func internalPorts(profile *profiles.Environment) []string {
 	return names
 }
 
+// program is a program's file, or "" where none was looked for.
+func (p *processRuntime) program(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.files[name]
+}
+
 // dex is Dex's process.
 func (p *processRuntime) dex() *process.Process {
 	return &process.Process{
-		Folder: string(p.dir), Name: identity.Program, Program: p.files[identity.Program],
+		Folder: string(p.dir), Name: identity.Program, Program: p.program(identity.Program),
 		Args: []string{identity.Program, "serve", p.dexFile(identity.ConfigFile)},
 	}
 }
@@ -107,7 +116,7 @@ func (p *processRuntime) kubectl(ctx context.Context, c profiles.Cluster, kubeco
 	if _, err := p.ensurePrograms(ctx); err != nil {
 		return "", err
 	}
-	return p.runKubectl(ctx, p.files[c.KubernetesVersion+"/kubectl"], kubeconfig, args...)
+	return p.runKubectl(ctx, p.program(c.KubernetesVersion+"/kubectl"), kubeconfig, args...)
 }
 
 // podProofs has none to offer.
@@ -144,7 +153,7 @@ func (p *processRuntime) abandon(ctx context.Context, keepFailed bool) (removed 
 		did, abandonErr := handle.Abandon(ctx, keepFailed)
 		removed, err = removed || did, errors.Join(err, abandonErr)
 	}
-	if removed { // Dex kept its state there
+	if removed { // what Dex kept was there, or it has nobody to serve
 		_, stopErr := p.dex().Stop(ctx)
 		err = errors.Join(err, stopErr)
 	}

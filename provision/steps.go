@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -9,10 +10,15 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/access"
+	"github.com/devenv-oidc/devenv/provision/authentication"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/trust"
@@ -27,10 +33,81 @@ func (e *Environment) ensureTrust(context.Context) (changed bool, err error) {
 		return made, err
 	}
 	madeGRPC, err := e.ensureAuthority("devenv "+e.record.Name+" Dex administration", trust.Anything, "grpc-ca")
-	if err != nil {
-		return made, err
+	return made || madeGRPC, err
+}
+
+// authenticationFile is below the folder that the API server sees. It has a
+// folder of its own, because it is replaced and not written over.
+const authenticationFile = "authentication/config.yaml"
+
+// ensureConfiguration writes what a cluster's API server trusts, where that is
+// not said by flags. One that runs reads it anew by itself.
+func (e *Environment) ensureConfiguration(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
+	if c.Trust.Configuration == nil {
+		return false, nil
 	}
-	return made || madeGRPC, nil
+	ca, err := e.dir.Read("ca.crt")
+	if err != nil {
+		return false, err
+	}
+	text, err := authentication.Render(c.Trust.Configuration, authentication.Known{Issuer: e.Issuer(), CAPEM: string(ca)}, c.KubernetesVersion)
+	if err != nil {
+		return false, err
+	}
+	file := filepath.Join("clusters", c.Name, "node", authenticationFile)
+	have, err := e.dir.Read(file)
+	if err == nil && bytes.Equal(have, text) {
+		return false, nil
+	}
+	reloads, running := e.reloads(ctx, c)
+	if _, writeErr := e.dir.Write(text, file); writeErr != nil {
+		return false, writeErr
+	}
+	if !running || err != nil { // one that was started without a file does not look for it
+		return true, nil
+	}
+	var refused error
+	err = kube.Poll(ctx, "the API server to read "+e.dir.Path(file)+" anew", func(ctx context.Context) error {
+		now, _ := e.reloads(ctx, c)
+		switch {
+		case now.failed > reloads.failed:
+			refused = failure.Newf(failure.Provisioning, "the API server refused %s, and goes on with the one before", e.dir.Path(file)).
+				Hint("see why in its log: devenv logs%s", nameFlag(e.record.Name))
+			return nil
+		case now.done > reloads.done:
+			return nil
+		}
+		return errors.New("it has not yet")
+	})
+	return true, errors.Join(err, refused)
+}
+
+// reloads are how often an API server has read its configuration anew.
+type reloads struct{ done, failed float64 }
+
+// reloads asks a cluster's API server, if it runs (k8s.io/apiserver,
+// pkg/server/options/authenticationconfig/metrics).
+func (e *Environment) reloads(ctx context.Context, c profiles.Cluster) (counted reloads, running bool) {
+	admin, err := e.admin(c.Name)
+	if err != nil {
+		return reloads{}, false
+	}
+	text, err := admin.Core.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return reloads{}, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "apiserver_authentication_config_controller_automatic_reloads_total{") {
+			continue
+		}
+		value, _ := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " "):]), 64)
+		if strings.Contains(line, `status="success"`) {
+			counted.done = value
+		} else {
+			counted.failed = value
+		}
+	}
+	return counted, true
 }
 
 func (e *Environment) ensureAuthority(name string, constraint trust.Constraint, file string) (changed bool, err error) {
@@ -64,7 +141,13 @@ func (e *Environment) ensureAPIServer(ctx context.Context, c profiles.Cluster) (
 	if err != nil {
 		return false, e.explain(err)
 	}
-	return e.dir.Write(kubeconfig, "clusters", c.Name, "admin.kubeconfig")
+	changed, err = e.dir.Write(kubeconfig, "clusters", c.Name, "admin.kubeconfig")
+	if changed { // who read the one before has the wrong one
+		e.mu.Lock()
+		delete(e.admins, c.Name)
+		e.mu.Unlock()
+	}
+	return changed, err
 }
 
 func (e *Environment) ensureCluster(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
@@ -193,7 +276,6 @@ func (e *Environment) ensureToken(ctx context.Context, c profiles.Cluster) (chan
 		return false, err
 	}
 	return false, kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
-		_, err := target.WhoAmI(ctx, login.Token)
-		return err
+		return target.Accepts(ctx, login)
 	})
 }

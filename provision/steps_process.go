@@ -1,10 +1,13 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -26,7 +29,9 @@ var kubernetesPrograms = []string{"etcd", "kube-apiserver", "kube-controller-man
 // ensurePrograms finds the files of all programs: those that the sources file
 // names, or else out of the images that kind would use.
 func (p *processRuntime) ensurePrograms(ctx context.Context) (changed bool, err error) {
-	if p.files != nil {
+	p.finding.Lock()
+	defer p.finding.Unlock()
+	if p.program(identity.Program) != "" {
 		return false, nil
 	}
 	files := map[string]string{}
@@ -53,37 +58,51 @@ func (p *processRuntime) ensurePrograms(ctx context.Context) (changed bool, err 
 		return changed, err
 	}
 	files[identity.Program] = got[identity.Program]
+	p.mu.Lock()
 	p.files = files
+	p.mu.Unlock()
 	return changed || did, nil
 }
 
-// ensureFiles returns files by the names of their programs: all of them named,
-// or all out of an image.
+// ensureFiles returns files by the names of their programs: those that are
+// named, and the others out of an image.
 func (p *processRuntime) ensureFiles(ctx context.Context, named map[string]string, image programs.Source, names []string) (files map[string]string, changed bool, err error) {
-	if len(named) == 0 {
-		cache, err := cacheFolder("programs")
-		if err != nil {
-			return nil, false, err
-		}
-		files, changed, err = programs.Ensure(ctx, cache, image, names...)
-		if err != nil && ctx.Err() == nil {
-			err = failure.New(failure.Prerequisite, err, "where no registry is to be had, set DEVENV_SOURCES to a sources file; see the README")
-		}
-		return files, changed, err
-	}
+	files = map[string]string{}
+	var others []string
 	for _, name := range names {
-		if _, err := os.Stat(named[name]); err != nil {
-			return nil, false, failure.New(failure.Prerequisite, fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, p.record.Sources, err))
+		if named[name] == "" {
+			others = append(others, name)
+			continue
 		}
+		if _, err := os.Stat(named[name]); err != nil {
+			return nil, false, failure.New(failure.Prerequisite, fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, p.record.Sources, err),
+				"correct the file, or name another one by DEVENV_SOURCES")
+		}
+		files[name] = named[name]
 	}
-	return named, false, nil
+	if len(others) == 0 {
+		return files, false, nil
+	}
+	cache, err := cacheFolder("programs")
+	if err != nil {
+		return nil, false, err
+	}
+	got, changed, err := programs.Ensure(ctx, cache, image, others...)
+	if err != nil && ctx.Err() == nil {
+		err = failure.New(failure.Prerequisite, err, "where no registry is to be had, set DEVENV_SOURCES to a sources file; see the README")
+	}
+	maps.Copy(files, got)
+	return files, changed, err
 }
 
 // ensureNode starts a control plane. While Dex is not there, its port is held
 // for it: the API server's first question is then answered as soon as it can
 // be.
 func (p *processRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	if err := p.freeInternalPorts(c); err != nil {
+	if _, err := p.dex().EndStrays(ctx); err != nil {
+		return false, err
+	}
+	if err := p.freeInternalPorts(ctx, c); err != nil {
 		return false, err
 	}
 	if err := p.holdLine(); err != nil {
@@ -93,9 +112,10 @@ func (p *processRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (ch
 }
 
 func (p *processRuntime) holdLine() error {
+	running, _ := p.dex().Running()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if running, _ := p.dex().Running(); running || p.line != nil {
+	if running || p.line != nil {
 		return nil
 	}
 	line, err := process.Hold(p.record.IssuerPort)
@@ -105,9 +125,12 @@ func (p *processRuntime) holdLine() error {
 
 // freeInternalPorts chooses another port where somebody else took one while its
 // process did not run: nobody outside knows these.
-func (p *processRuntime) freeInternalPorts(c profiles.Cluster) error {
+func (p *processRuntime) freeInternalPorts(ctx context.Context, c profiles.Cluster) error {
 	owners := map[string]*process.Process{dexAdminPort: p.dex()}
 	etcd := &process.Process{Folder: string(p.dir), Name: c.Name + ".etcd"}
+	if _, err := etcd.EndStrays(ctx); err != nil {
+		return err
+	}
 	owners[etcdPort(c.Name)], owners[etcdPeerPort(c.Name)] = etcd, etcd
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +218,7 @@ func (p *processRuntime) writeDexFiles(c profiles.Cluster) (changed bool, inputs
 	if err != nil {
 		return configured, "", err
 	}
-	if !exists(p.dexFile(identity.KubeconfigFile)) {
+	if !p.opens(identity.KubeconfigFile, c) {
 		kubeconfig, err := p.handle(c).ClientKubeconfig(identity.User, identity.Namespace)
 		if err != nil {
 			return configured || issued, "", err
@@ -213,6 +236,18 @@ func (p *processRuntime) writeDexFiles(c profiles.Cluster) (changed bool, inputs
 		all = append(all, content...)
 	}
 	return configured || issued, trust.Fingerprint(all), nil
+}
+
+// opens says whether Dex's kubeconfig is one for the cluster as it is: one that
+// was given up and made anew has another authority.
+func (p *processRuntime) opens(file string, c profiles.Cluster) bool {
+	text, err := p.dir.Read("dex", file)
+	if err != nil {
+		return false
+	}
+	dex, dexErr := kube.New(text)
+	admin, adminErr := p.admin(c.Name)
+	return errors.Join(dexErr, adminErr) == nil && bytes.Equal(dex.Config.CAData, admin.Config.CAData)
 }
 
 func (p *processRuntime) ensureDexPairs() (changed bool, err error) {

@@ -55,8 +55,10 @@ func (e *Environment) tokens(ctx context.Context, r TokenRequest, refresh string
 	}
 	login := identity.Login{Issuer: e.Issuer(), HTTP: transport, Client: *client, Offline: offline}
 	if refresh != "" {
-		if tokens, err := login.Refresh(ctx, refresh); err == nil {
-			return tokens, nil
+		tokens, err := login.Refresh(ctx, refresh)
+		var refused *identity.LoginError
+		if !errors.As(err, &refused) { // else it is spent, and a person is needed
+			return tokens, e.explainLogin(ctx, errors.Join(err, e.isUser(tokens, r.User)))
 		}
 	}
 	tokens, err := e.logIn(ctx, login, r)
@@ -72,6 +74,9 @@ func (e *Environment) logIn(ctx context.Context, login identity.Login, r TokenRe
 		}
 		return login.Password(ctx, user.Email, cmp.Or(r.Password, user.Password))
 	case GrantBrowser:
+		if err := discover(ctx, login.HTTP, e.Issuer()); err != nil { // a browser would say less
+			return identity.Tokens{}, fmt.Errorf("could not ask Dex for a login page: %w", err)
+		}
 		tokens, err := login.Browser(ctx, func(url string) { r.Show(url, "") })
 		return tokens, errors.Join(err, e.isUser(tokens, r.User))
 	case GrantDevice:
@@ -121,7 +126,7 @@ func (e *Environment) explainLogin(ctx context.Context, err error) error {
 // client finds a client of the environment; an empty id means the one whose
 // tokens the first cluster takes.
 func (e *Environment) client(id string) (*profiles.Client, error) {
-	id = cmp.Or(id, e.record.Profile.Spec.Clusters[0].Trust.Flags.ClientID)
+	id = cmp.Or(id, e.record.Profile.Spec.Clusters[0].Trust.Dex().ClientID)
 	if client := e.record.Profile.Client(id); client != nil {
 		return client, nil
 	}

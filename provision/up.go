@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/authentication"
 	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/progress"
@@ -72,7 +73,7 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	timings, err := run(limited, e.runtime.plan(), r.Progress)
-	if e.record.RuntimeChosen && kindFailed(err) && !e.runtime.everMade() && len(r.Profile.NeedsPods()) == 0 {
+	if e.record.RuntimeChosen && e.kindFailed(err) && !e.runtime.everMade() && len(r.Profile.NeedsPods()) == 0 {
 		// what could not be known before: it answers, and runs no nodes
 		if _, err := e.remove(ctx); err != nil {
 			return nil, err
@@ -145,6 +146,9 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 
 // checkVersions refuses versions of Kubernetes that cannot be made.
 func checkVersions(profile *profiles.Environment, pins profiles.Pins, runtime string) error {
+	if err := Validate(profile); err != nil {
+		return err
+	}
 	for _, c := range profile.Spec.Clusters {
 		if err := cluster.Supported(c.KubernetesVersion); err != nil {
 			return failure.New(failure.Usage, err)
@@ -159,6 +163,25 @@ func checkVersions(profile *profiles.Environment, pins profiles.Pins, runtime st
 		}
 	}
 	return nil
+}
+
+// Validate finds the mistakes of a profile that package profiles cannot know of:
+// what an API server would not read, CEL that does not compile among it. The
+// error is a *profiles.InvalidError.
+func Validate(profile *profiles.Environment) error {
+	var mistakes []string
+	for i, c := range profile.Spec.Clusters {
+		if c.Trust.Configuration == nil {
+			continue
+		}
+		for _, m := range authentication.Mistakes(c.Trust.Configuration, c.KubernetesVersion) {
+			mistakes = append(mistakes, fmt.Sprintf("spec.clusters[%d].trust.configuration.%s", i, m))
+		}
+	}
+	if len(mistakes) == 0 {
+		return nil
+	}
+	return failure.New(failure.Usage, &profiles.InvalidError{Source: profile.Metadata.Name, Mistakes: mistakes})
 }
 
 // replaceFixed deals with what cannot be changed in place: it is an error, or

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision"
 	"github.com/devenv-oidc/devenv/provision/failure"
 )
 
@@ -88,6 +89,9 @@ func validateProfile(c *cli.Context) error {
 	p, err := profiles.LoadFile(file)
 	if err != nil {
 		return profileError(err)
+	}
+	if err := provision.Validate(p); err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s is valid: profile %s\n", file, p.Metadata.Name)
 	return err

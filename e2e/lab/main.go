@@ -79,8 +79,8 @@ func (l *lab) up(ctx context.Context) error {
 	return l.print(l.sources(ctx))
 }
 
-// auto makes what `devenv up` will use by itself. It installs nothing and
-// starts no engine.
+// auto makes what `devenv up` will use by itself. It starts no engine, and where
+// none answers it installs nothing.
 func (l *lab) auto(ctx context.Context) error {
 	if _, err := command(ctx, "docker", "info"); err == nil {
 		return l.up(ctx)

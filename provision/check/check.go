@@ -35,9 +35,20 @@ type Login struct {
 	Token string
 	// Claims of the token.
 	Claims map[string]any
-	// Username and Groups that the API server must make of them.
-	Username string
-	Groups   []string
+	// Username and Groups that the API server must make of them; any user name
+	// where it is empty, and any groups where AnyGroups says so.
+	Username  string
+	Groups    []string
+	AnyGroups bool
+}
+
+// is says whether the API server takes the login for whom it must.
+func (l Login) is(user authenticationv1.UserInfo) bool {
+	want := append(slices.Clone(l.Groups), "system:authenticated")
+	have := slices.Clone(user.Groups)
+	slices.Sort(want)
+	slices.Sort(have)
+	return (l.Username == "" || user.Username == l.Username) && (l.AnyGroups || slices.Equal(want, have))
 }
 
 // Refusal is a token that must be refused.
@@ -71,19 +82,28 @@ func (c *Cluster) WhoAmI(ctx context.Context, token string) (authenticationv1.Us
 	return review.Status.UserInfo, nil
 }
 
+// Accepts says whether the API server takes a login for whom it must: nil, or
+// why not.
+func (c *Cluster) Accepts(ctx context.Context, l Login) error {
+	user, err := c.WhoAmI(ctx, l.Token)
+	if err == nil && !l.is(user) {
+		err = fmt.Errorf("it takes them for %s, of the groups %v", user.Username, user.Groups)
+	}
+	return err
+}
+
 // Identity proves who the API server takes a user for.
 func (c *Cluster) Identity(ctx context.Context, l Login) Result {
 	result := Result{Group: "identity", Name: fmt.Sprintf("%s is %s in %s", l.Email, l.Username, c.Name)}
+	if l.Username == "" {
+		result.Name = fmt.Sprintf("%s is somebody in %s", l.Email, c.Name)
+	}
 	user, err := c.WhoAmI(ctx, l.Token)
 	if err != nil {
 		result.Detail = err.Error()
 		return result
 	}
-	want := append(slices.Clone(l.Groups), "system:authenticated")
-	have := slices.Clone(user.Groups)
-	slices.Sort(want)
-	slices.Sort(have)
-	result.OK = user.Username == l.Username && slices.Equal(want, have)
+	result.OK = l.is(user)
 	result.Detail = fmt.Sprintf("user %s, groups %v", user.Username, user.Groups)
 	return result
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // KubectlIdentity proves that kubectl, given a user's token, is that user.
 func (c *Cluster) KubectlIdentity(ctx context.Context, l Login) Result {
-	result := Result{Group: "kubectl", Name: "kubectl auth whoami says " + l.Username}
+	result := Result{Group: "kubectl", Name: "kubectl auth whoami says " + cmp.Or(l.Username, "who "+l.Email+" is")}
 	out, err := c.Kubectl(ctx, l.Token, "auth", "whoami", "--output=json")
 	if err != nil {
 		result.Detail = err.Error()
@@ -25,7 +26,7 @@ func (c *Cluster) KubectlIdentity(ctx context.Context, l Login) Result {
 		return result
 	}
 	result.Detail = "it said " + review.Status.UserInfo.Username
-	result.OK = review.Status.UserInfo.Username == l.Username
+	result.OK = l.is(review.Status.UserInfo)
 	return result
 }
 

@@ -69,7 +69,11 @@ func (l Login) listen() (net.Listener, *url.URL, error) {
 		if err != nil || uri.Scheme != "http" || !loopbackHost(uri.Hostname()) || uri.Port() == "" {
 			continue
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:"+uri.Port())
+		host := "127.0.0.1"
+		if net.ParseIP(uri.Hostname()) != nil {
+			host = uri.Hostname()
+		}
+		listener, err := net.Listen("tcp", net.JoinHostPort(host, uri.Port()))
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("could not listen for the redirect URI %s: %w", text, err))
 			continue

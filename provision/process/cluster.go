@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -90,6 +89,9 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 // not every program says so in words.
 func (c *Cluster) ensure(ctx context.Context, p *Process, ports ...int) (changed bool, err error) {
 	if running, _ := p.Running(); !running {
+		if _, err := p.EndStrays(ctx); err != nil { // who would have the ports
+			return false, err
+		}
 		for _, port := range ports {
 			listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {
@@ -244,7 +246,8 @@ func (c *Cluster) Delete(ctx context.Context) (changed bool, err error) {
 	if _, err := os.Stat(c.below("etcd")); err == nil {
 		changed = true
 	}
-	for _, gone := range []string{c.completePath(), c.below("etcd"), c.below("pki")} {
+	// the key first: it says that the others are there
+	for _, gone := range []string{c.completePath(), c.pki(serviceAccountKey), c.below("etcd"), c.below("pki")} {
 		if err := os.RemoveAll(gone); err != nil {
 			return changed, fmt.Errorf("could not remove the data of cluster %q: %w", c.spec.Name, err)
 		}
@@ -270,25 +273,4 @@ func (c *Cluster) CollectLogs(folder string) error {
 		}
 	}
 	return nil
-}
-
-// CopyLog copies the process's log to a folder, if it has one.
-func (p *Process) CopyLog(folder string) error {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("could not copy a log: %w", err)
-	}
-	from, err := os.Open(p.Log())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("could not copy a log: %w", err)
-	}
-	defer from.Close()
-	to, err := os.OpenFile(filepath.Join(folder, filepath.Base(p.Log())), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("could not copy a log: %w", err)
-	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Close())
 }

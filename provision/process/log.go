@@ -2,8 +2,11 @@ package process
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -87,4 +90,25 @@ func readFrom(path string, from, limit int64) ([]byte, error) {
 	}
 	_, err = text.ReadFrom(f)
 	return text.Bytes(), err
+}
+
+// CopyLog copies the process's log to a folder, if it has one.
+func (p *Process) CopyLog(folder string) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("could not copy a log: %w", err)
+	}
+	from, err := os.Open(p.Log())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("could not copy a log: %w", err)
+	}
+	defer from.Close()
+	to, err := os.OpenFile(filepath.Join(folder, filepath.Base(p.Log())), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("could not copy a log: %w", err)
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }

@@ -82,9 +82,10 @@ const (
 	pollInterval = 25 * time.Millisecond
 )
 
-// patience is how long a process may take to end when it is asked to, and
+// patience is how long a process may take to end when it is asked to (an API
+// server whose clients watch takes as long as it may), and
 // haste the same where nothing is kept of what it did.
-var patience, haste = 10 * time.Second, 300 * time.Millisecond
+var patience, haste = 3 * time.Second, 300 * time.Millisecond
 
 func (p *Process) recordPath() string { return recordPath(p.Folder, p.Name) }
 
@@ -111,12 +112,25 @@ func (p *Process) Ensure(ctx context.Context) (changed bool, err error) {
 			return false, err
 		}
 	}
-	for _, stray := range strays(filepath.Join(p.Folder, p.Name)) {
-		if err := stray.stop(ctx, patience); err != nil { // started by a devenv that was killed before it could write that down
-			return false, err
-		}
+	if _, err := p.EndStrays(ctx); err != nil {
+		return false, err
 	}
 	return true, p.start()
+}
+
+// EndStrays ends what runs in the process's name without its record: started
+// by a devenv that was killed before it could write that down.
+func (p *Process) EndStrays(ctx context.Context) (changed bool, err error) {
+	if running, _ := p.Running(); running {
+		return false, nil
+	}
+	for _, stray := range strays(filepath.Join(p.Folder, p.Name)) {
+		changed = true
+		if err := stray.stop(ctx, patience); err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
 }
 
 func (p *Process) start() error {
@@ -256,12 +270,11 @@ func (p *Process) Stop(ctx context.Context) (changed bool, err error) {
 			return true, err
 		}
 	}
-	for _, stray := range strays(filepath.Join(p.Folder, p.Name)) {
-		changed = true
-		if err := stray.stop(ctx, patience); err != nil {
-			return true, err
-		}
+	strays, err := p.EndStrays(ctx)
+	if err != nil {
+		return changed || strays, err
 	}
+	changed = changed || strays
 	if err := os.Remove(p.recordPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return changed, err
 	}

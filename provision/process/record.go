@@ -55,9 +55,9 @@ func readRecord(path string) (*Record, error) {
 	return &r, nil
 }
 
-// Records are what is remembered of an environment's processes, in the order
+// records are what is remembered of an environment's processes, in the order
 // in which they were started.
-func Records(folder string) ([]Record, error) {
+func records(folder string) ([]Record, error) {
 	files, err := filepath.Glob(filepath.Join(folder, recordsFolder, "*.json"))
 	if err != nil {
 		return nil, err
@@ -82,12 +82,12 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	if Supported() != nil {
 		return nil, nil // none was ever started
 	}
-	records, err := Records(folder)
+	all, err := records(folder)
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(records)
-	for _, r := range append(records, strays(folder+string(filepath.Separator))...) {
+	slices.Reverse(all)
+	for _, r := range append(all, strays(folder+string(filepath.Separator))...) {
 		if !r.Alive() {
 			continue
 		}
@@ -131,7 +131,10 @@ func (r *Record) stop(ctx context.Context, patience time.Duration) error {
 		return nil
 	}
 	defer func() { _ = handle.Release() }()
-	for _, signal := range stopSignals {
+	for i, signal := range stopSignals {
+		if i > 0 { // nothing can be asked any more, only waited for
+			patience = max(patience, 10*time.Second)
+		}
 		if err := handle.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return fail(err)
 		}

@@ -15,12 +15,15 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
+
+const unfinished = ".unfinished-"
 
 // Source is an image.
 type Source struct {
@@ -84,7 +87,8 @@ func (s Source) extract(ctx context.Context, folder string, names []string) erro
 	if err := os.MkdirAll(filepath.Dir(folder), 0o700); err != nil {
 		return err
 	}
-	temporary, err := os.MkdirTemp(filepath.Dir(folder), ".unfinished-")
+	removeUnfinished(filepath.Dir(folder))
+	temporary, err := os.MkdirTemp(filepath.Dir(folder), unfinished)
 	if err != nil {
 		return err
 	}
@@ -101,6 +105,16 @@ func (s Source) extract(ctx context.Context, folder string, names []string) erro
 		return nil // another devenv was quicker
 	}
 	return err
+}
+
+// removeUnfinished removes what killed ones left an hour ago or longer.
+func removeUnfinished(cache string) {
+	left, _ := filepath.Glob(filepath.Join(cache, unfinished+"*"))
+	for _, folder := range left {
+		if info, err := os.Stat(folder); err == nil && time.Since(info.ModTime()) > time.Hour {
+			_ = os.RemoveAll(folder)
+		}
+	}
 }
 
 func (s Source) open(ctx context.Context) (v1.Image, error) {
@@ -143,7 +157,10 @@ func (f *finder) layer(ctx context.Context, layer v1.Layer) error {
 	if err != nil {
 		return err
 	}
-	err = f.scan(&cancelled{ctx, content}, false)
+	reader := &cancelled{ctx, content}
+	if err = f.scan(reader, false); err == nil {
+		_, err = io.Copy(io.Discard, reader) // its digest is compared at its end
+	}
 	return errors.Join(err, content.Close())
 }
 

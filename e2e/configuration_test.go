@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// configured is a profile whose cluster trusts by configuration: Dex for two
+// clients, with a rule in CEL, and another issuer beside it.
+const configured = `
+apiVersion: devenv.dev/v1alpha1
+kind: Environment
+metadata: {name: configured}
+spec:
+  clusters:
+  - name: main
+    trust:
+      configuration:
+        jwt:
+        - issuer: {audiences: [kubernetes, demo-app], audienceMatchPolicy: MatchAny}
+          claimMappings:
+            username: {expression: '"people:" + claims.email.split("@")[0]'}
+            groups: {claim: groups, prefix: "oidc:"}
+          claimValidationRules: [{expression: claims.email_verified == true, message: the e-mail is not verified}]
+          userValidationRules: [{expression: "user.username != 'people:barred'", message: this one is barred}]
+        - issuer: {url: https://elsewhere.invalid, audiences: [x]}
+          claimMappings: {username: {claim: sub, prefix: "elsewhere:"}}
+    access:
+      bindings: [{name: viewers, clusterRole: view, groups: ["oidc:viewers"]}]
+  dex:
+    clients: [{id: kubernetes, public: true}, {id: demo-app}]
+    users: [{email: viewer@example.com, groups: [viewers]}, {email: barred@example.com}]
+  expectations:
+  - {user: viewer@example.com, username: "people:viewer", can: [list pods], cannot: [list secrets]}
+`
+
+// Trust by configuration, on both runtimes, and changed in place.
+func TestConfiguration(t *testing.T) {
+	file := write(t, "configured.yaml", configured)
+	for _, runtime := range []string{"process", "kind"} {
+		t.Run(runtime, func(t *testing.T) {
+			name := "e2e-conf-" + runtime
+			barred := []string{"--set", "spec.dex.users[1].emailVerified=false"} // else the check wants them to be let in
+			up := append([]string{"up", "--name", name, "--runtime", runtime, "--file", file}, barred...)
+			must(t, up...)
+			defer must(t, "down", "--name", name)
+			devenv(t, "check", "--name", name).wants(t, 0, "✓ viewer@example.com is people:viewer in main", "✓ viewer@example.com cannot list secrets", ", 0 failed")
+			whoami := func(user, client string) (string, error) {
+				token := strings.TrimSpace(must(t, "token", "--name", name, "--user", user, "--client", client).stdout)
+				text := must(t, "kubeconfig", "--name", name, "--flavor", "token", "--user", user).stdout
+				return kubectl(t, write(t, "kubeconfig", replaceToken(text, token)), "auth", "whoami", "--output=jsonpath={.status.userInfo.username}")
+			}
+			for _, client := range []string{"kubernetes", "demo-app"} {
+				if out, err := whoami("viewer@example.com", client); err != nil || out != "people:viewer" {
+					t.Errorf("with a token for %s: %q, %v", client, out, err)
+				}
+			}
+			if out, err := whoami("barred@example.com", "kubernetes"); err == nil {
+				t.Errorf("who is barred came in as %s", out)
+			}
+
+			r := must(t, append(up,
+				"--set", `spec.clusters[0].trust.configuration.jwt[0].claimMappings.username.expression="changed:" + claims.email.split("@")[0]`,
+				"--set", "spec.clusters[0].trust.configuration.jwt[0].issuer.audiences=[kubernetes]",
+				"--set", "spec.expectations[0].username=changed:viewer")...)
+			if !strings.Contains(r.stderr, "✓ Issuers that cluster main trusts") || strings.Contains(r.stderr, "✓ etcd and API server") || strings.Contains(r.stderr, "✓ Node of cluster") {
+				t.Errorf("it was not changed in place:\n%s", r.stderr)
+			}
+			if out, err := whoami("viewer@example.com", "kubernetes"); err != nil || out != "changed:viewer" {
+				t.Errorf("after the change: %q, %v", out, err)
+			}
+			if _, err := whoami("viewer@example.com", "demo-app"); err == nil {
+				t.Error("the audience that was taken out is still trusted")
+			}
+			devenv(t, append(up, "--set", "spec.clusters[0].trust.configuration.anonymous={enabled: false}")...).
+				wants(t, 2, `spec.clusters[0].trust.configuration.anonymous: null → {"enabled":false}`, "--recreate")
+		})
+	}
+}
