@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
 
 // configured is a profile whose cluster trusts by configuration: Dex for two
-// clients, with a rule in CEL, and another issuer beside it.
+// clients, with rules in CEL.
 const configured = `
 apiVersion: devenv.dev/v1alpha1
 kind: Environment
@@ -23,8 +25,6 @@ spec:
             groups: {claim: groups, prefix: "oidc:"}
           claimValidationRules: [{expression: claims.email_verified == true, message: the e-mail is not verified}]
           userValidationRules: [{expression: "user.username != 'people:barred'", message: this one is barred}]
-        - issuer: {url: https://elsewhere.invalid, audiences: [x]}
-          claimMappings: {username: {claim: sub, prefix: "elsewhere:"}}
     access:
       bindings: [{name: viewers, clusterRole: view, groups: ["oidc:viewers"]}]
   dex:
@@ -60,7 +60,7 @@ func TestConfiguration(t *testing.T) {
 			}
 
 			r := must(t, append(up,
-				"--set", `spec.clusters[0].trust.configuration.jwt[0].claimMappings.username.expression="changed:" + claims.email.split("@")[0]`,
+				"--set", `spec.clusters[0].trust.configuration.jwt[0].claimMappings.username.expression='"changed:" + claims.email.split("@")[0]'`,
 				"--set", "spec.clusters[0].trust.configuration.jwt[0].issuer.audiences=[kubernetes]",
 				"--set", "spec.expectations[0].username=changed:viewer")...)
 			if !strings.Contains(r.stderr, "✓ Issuers that cluster main trusts") || strings.Contains(r.stderr, "✓ etcd and API server") || strings.Contains(r.stderr, "✓ Node of cluster") {
@@ -72,8 +72,29 @@ func TestConfiguration(t *testing.T) {
 			if _, err := whoami("viewer@example.com", "demo-app"); err == nil {
 				t.Error("the audience that was taken out is still trusted")
 			}
+			if runtime == "process" { // its API server reaches what listens here
+				anotherIssuer(t, name, up)
+			}
 			devenv(t, append(up, "--set", "spec.clusters[0].trust.configuration.anonymous={enabled: false}")...).
 				wants(t, 2, `spec.clusters[0].trust.configuration.anonymous: null → {"enabled":false}`, "--recreate")
 		})
+	}
+}
+
+// anotherIssuer has an environment trust another one's Dex beside its own.
+func anotherIssuer(t *testing.T, name string, up []string) {
+	t.Helper()
+	needPlain(t)
+	s := statusOf(t, plain)
+	ca, err := os.ReadFile(s.Issuer.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, append(up, "--set", fmt.Sprintf(`spec.clusters[0].trust.configuration.jwt[1]={issuer: {url: %q, certificateAuthority: %q, audiences: [kubernetes]}, claimMappings: {username: {claim: email, prefix: "other:"}}}`, s.Issuer.URL, ca))...)
+	token := strings.TrimSpace(must(t, "token", "--name", plain, "--user", "viewer@example.com").stdout)
+	text := must(t, "kubeconfig", "--name", name, "--flavor", "token").stdout
+	out, err := kubectl(t, write(t, "kubeconfig", replaceToken(text, token)), "auth", "whoami", "--output=jsonpath={.status.userInfo.username}")
+	if err != nil || out != "other:viewer@example.com" {
+		t.Errorf("with a token of the other issuer: %q, %v", out, err)
 	}
 }
