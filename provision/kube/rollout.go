@@ -26,8 +26,11 @@ func Poll(ctx context.Context, what string, ask func(context.Context) error) err
 func PollEvery(ctx context.Context, interval time.Duration, what string, ask func(context.Context) error) error {
 	var last error
 	err := wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
-		last = ask(ctx)
-		return last == nil, nil
+		err := ask(ctx)
+		if err == nil || ctx.Err() == nil || last == nil { // that the context ended is no reason
+			last = err
+		}
+		return err == nil, nil
 	})
 	if err == nil {
 		return nil
@@ -42,12 +45,13 @@ func PollEvery(ctx context.Context, interval time.Duration, what string, ask fun
 // ends first, the error tells what its pods say.
 func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) error {
 	var deployment *appsv1.Deployment
-	err := Poll(ctx, fmt.Sprintf("Deployment %s/%s", namespace, name), func(ctx context.Context) (err error) {
-		deployment, err = c.Core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	err := Poll(ctx, fmt.Sprintf("Deployment %s/%s", namespace, name), func(ctx context.Context) error {
+		have, err := c.Core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		return rolledOut(deployment)
+		deployment = have
+		return rolledOut(have)
 	})
 	if err == nil || deployment == nil || deployment.Spec.Selector == nil {
 		return err
