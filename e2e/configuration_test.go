@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -96,5 +97,17 @@ func anotherIssuer(t *testing.T, name string, up []string) {
 	out, err := kubectl(t, write(t, "kubeconfig", replaceToken(text, token)), "auth", "whoami", "--output=jsonpath={.status.userInfo.username}")
 	if err != nil || out != "other:viewer@example.com" {
 		t.Errorf("with a token of the other issuer: %q, %v", out, err)
+	}
+
+	// one that does not answer is refused, and what was there before stays
+	file := filepath.Join(home, name, "clusters", "main", "node", "authentication", "config.yaml")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	devenv(t, append(up, "--set", `spec.clusters[0].trust.configuration.jwt[1]={issuer: {url: "https://localhost:1", audiences: [kubernetes]}, claimMappings: {username: {claim: sub, prefix: "x:"}}}`)...).
+		wants(t, 4, "error: Issuers that cluster main trusts: the API server refused "+file+", and goes on with the one before", "hint: see why in its log")
+	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
+		t.Errorf("what was refused stays there: %v\n%s", err, after)
 	}
 }

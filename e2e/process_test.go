@@ -6,7 +6,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -595,29 +594,7 @@ func TestProcessesAreClosed(t *testing.T) {
 	if listening != 5 { // API server, etcd twice, Dex twice
 		t.Errorf("%d ports listen", listening)
 	}
-	err := filepath.WalkDir(filepath.Join(home, plain), func(path string, d os.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) { // etcd's files come and go
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return nil
-		}
-		want := os.FileMode(0o600)
-		if d.IsDir() {
-			want = 0o700
-		}
-		if info.Mode().Perm() != want {
-			t.Errorf("%s has mode %o, want %o", path, info.Mode().Perm(), want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ownersAlone(t, plain)
 	ports := portsOf(t, plain)
 	for _, port := range ports {
 		out, err := exec.Command("curl", "--silent", "--insecure", "--max-time", "5", fmt.Sprintf("https://127.0.0.1:%d/v2/keys", port)).CombinedOutput()

@@ -29,8 +29,8 @@ type Pins struct {
 	Programs Programs `json:"programs,omitzero"`
 }
 
-// Programs are files by name: of one that dispatches on its name, such as
-// hyperkube was, any number of names may be given.
+// Programs are files by the name they are called by: one that dispatches on its
+// name may stand there several times.
 type Programs struct {
 	// Kubernetes by version and then by name: etcd, kube-apiserver,
 	// kube-controller-manager, kubectl.

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,10 +129,7 @@ func withoutPods(why error) string {
 }
 
 func (r UpRequest) wantedRuntime() string {
-	if r.Runtime != "" && r.Runtime != profiles.RuntimeAuto {
-		return r.Runtime
-	}
-	return r.Profile.Spec.Runtime
+	return cmp.Or(r.Runtime, r.Profile.Spec.Runtime)
 }
 
 // kindSuits says whether kind can make what a profile has.

@@ -79,7 +79,11 @@ func (e *Environment) ensureConfiguration(ctx context.Context, c profiles.Cluste
 		}
 		return errors.New("it has not yet")
 	})
-	return true, errors.Join(err, refused)
+	if err = errors.Join(err, refused); err != nil { // or the next up would find what nobody uses
+		_, restoreErr := e.dir.Write(have, file)
+		err = errors.Join(err, restoreErr)
+	}
+	return true, err
 }
 
 // reloads are how often an API server has read its configuration anew.
