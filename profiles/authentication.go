@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -10,7 +11,7 @@ import (
 // is the environment's own Dex.
 // https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration
 type AuthenticationConfiguration struct {
-	// JWT are the issuers that are trusted, at least one of them Dex.
+	// JWT are the issuers that are trusted, in the first cluster Dex among them.
 	JWT []JWTAuthenticator `json:"jwt" jsonschema:"minItems=1,maxItems=64"`
 	// Anonymous says which requests may come without a token.
 	Anonymous *AnonymousAuth `json:"anonymous,omitempty"`
@@ -28,11 +29,15 @@ type JWTAuthenticator struct {
 
 // TokenIssuer is who signs tokens.
 type TokenIssuer struct {
-	// URL of the issuer; the environment's Dex when empty.
+	// URL of the issuer. Without it, and without a cluster, it is the
+	// environment's Dex.
 	URL string `json:"url,omitempty"`
+	// Cluster of the environment whose service accounts' tokens are trusted; it
+	// must be a publicIssuer.
+	Cluster string `json:"cluster,omitempty"`
 	// DiscoveryURL to ask in the place of the issuer's own.
 	DiscoveryURL string `json:"discoveryURL,omitempty"`
-	// CertificateAuthority in PEM; the environment's own for Dex.
+	// CertificateAuthority in PEM; for Dex and for a cluster it is known.
 	CertificateAuthority string `json:"certificateAuthority,omitempty"`
 	// Audiences of which a token must have one: for Dex, ids of clients.
 	Audiences []string `json:"audiences" jsonschema:"minItems=1"`
@@ -96,10 +101,9 @@ type AnonymousAuthCondition struct {
 	Path string `json:"path" jsonschema:"minLength=1"`
 }
 
-// DexTrust is how a cluster trusts the environment's Dex, by flags or by
-// configuration.
-type DexTrust struct {
-	// ClientID is the client whose tokens are asked for: the first audience.
+// IssuerTrust is how a cluster trusts one issuer, by flags or by configuration.
+type IssuerTrust struct {
+	// ClientID is the audience that tokens are asked for: the first one.
 	ClientID string
 	// UsernameClaim and UsernamePrefix are those of OIDCFlags; both are empty
 	// where an expression makes the user name.
@@ -110,39 +114,66 @@ type DexTrust struct {
 	GroupsExpression          string
 }
 
-// Dex is how the cluster trusts the environment's Dex.
-func (t Trust) Dex() DexTrust {
+// Dex is how the cluster trusts the environment's Dex; without a ClientID if it
+// does not.
+func (t Trust) Dex() IssuerTrust {
 	if t.Flags != nil {
-		return DexTrust{
+		return IssuerTrust{
 			ClientID: t.Flags.ClientID, UsernameClaim: cmp.Or(t.Flags.UsernameClaim, "sub"), UsernamePrefix: t.Flags.UsernamePrefix,
 			GroupsClaim: t.Flags.GroupsClaim, GroupsPrefix: t.Flags.GroupsPrefix,
 		}
 	}
-	if t.Configuration == nil {
-		return DexTrust{}
-	}
-	for _, a := range t.Configuration.JWT {
-		if a.Issuer.URL != "" || len(a.Issuer.Audiences) == 0 {
-			continue
-		}
-		username := a.ClaimMappings.Username
-		trust := DexTrust{ClientID: a.Issuer.Audiences[0], UsernameClaim: username.Claim, UsernameExpression: username.Expression}
-		if username.Prefix != nil {
-			trust.UsernamePrefix = cmp.Or(*username.Prefix, "-") // as the flag has it
-		}
-		if groups := a.ClaimMappings.Groups; groups != nil {
-			trust.GroupsClaim, trust.GroupsExpression = groups.Claim, groups.Expression
-			if groups.Prefix != nil {
-				trust.GroupsPrefix = *groups.Prefix
+	return t.first(func(i TokenIssuer) bool { return i.URL == "" && i.Cluster == "" })
+}
+
+// Cluster is how the cluster trusts another's service accounts by tokens for an
+// audience; without a ClientID if it does not.
+func (t Trust) Cluster(name, audience string) IssuerTrust {
+	return t.first(func(i TokenIssuer) bool { return i.Cluster == name && slices.Contains(i.Audiences, audience) })
+}
+
+// Issuers are the clusters whose service accounts are trusted.
+func (t Trust) Issuers() []string {
+	var names []string
+	if t.Configuration != nil {
+		for _, a := range t.Configuration.JWT {
+			if a.Issuer.Cluster != "" {
+				names = append(names, a.Issuer.Cluster)
 			}
 		}
-		return trust
 	}
-	return DexTrust{}
+	return names
+}
+
+func (t Trust) first(is func(TokenIssuer) bool) IssuerTrust {
+	if t.Configuration == nil {
+		return IssuerTrust{}
+	}
+	for _, a := range t.Configuration.JWT {
+		if is(a.Issuer) && len(a.Issuer.Audiences) > 0 {
+			return a.trust()
+		}
+	}
+	return IssuerTrust{}
+}
+
+func (a JWTAuthenticator) trust() IssuerTrust {
+	username := a.ClaimMappings.Username
+	trust := IssuerTrust{ClientID: a.Issuer.Audiences[0], UsernameClaim: username.Claim, UsernameExpression: username.Expression}
+	if username.Prefix != nil {
+		trust.UsernamePrefix = cmp.Or(*username.Prefix, "-") // as the flag has it
+	}
+	if groups := a.ClaimMappings.Groups; groups != nil {
+		trust.GroupsClaim, trust.GroupsExpression = groups.Claim, groups.Expression
+		if groups.Prefix != nil {
+			trust.GroupsPrefix = *groups.Prefix
+		}
+	}
+	return trust
 }
 
 // NeedsVerified says whether the API server makes user names of e-mails, which
 // it does only of verified ones.
-func (t DexTrust) NeedsVerified() bool {
+func (t IssuerTrust) NeedsVerified() bool {
 	return t.UsernameClaim == "email" || strings.Contains(t.UsernameExpression, "claims.email")
 }

@@ -6,6 +6,7 @@
 package profiles
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -46,6 +47,8 @@ type Spec struct {
 	Runtime string `json:"runtime,omitempty" jsonschema:"enum=auto,enum=kind,enum=process"`
 	// Clusters, at least one. Dex and cert-manager run in the first.
 	Clusters []Cluster `json:"clusters" jsonschema:"minItems=1"`
+	// Connections from one cluster to another, without any user.
+	Connections []Connection `json:"connections,omitempty"`
 	// Dex is the OpenID Connect provider.
 	Dex Dex `json:"dex"`
 	// CertManager issues Dex's serving certificate and keeps renewing it, where
@@ -57,12 +60,17 @@ type Spec struct {
 
 // Cluster is one Kubernetes cluster.
 type Cluster struct {
-	// Name within the environment, a DNS label.
-	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,30}[a-z0-9])?$"`
+	// Name within the environment, a DNS label of at most 20 characters: it is a
+	// part of the node's host name.
+	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,18}[a-z0-9])?$"`
 	// KubernetesVersion as in v1.37.0; empty for the pinned default.
 	KubernetesVersion string `json:"kubernetesVersion,omitempty" jsonschema:"pattern=^v1\\.[0-9]+\\.[0-9]+$"`
 	// Trust says how the API server trusts the provider.
 	Trust Trust `json:"trust"`
+	// PublicIssuer makes the cluster an issuer for others: the tokens of its
+	// service accounts name its address as the others reach it, and everybody may
+	// read its discovery document and its keys.
+	PublicIssuer bool `json:"publicIssuer,omitempty"`
 	// Access is who may do what.
 	Access Access `json:"access,omitempty"`
 }
@@ -290,6 +298,11 @@ func (e *Environment) setDefaults() {
 		if c := &e.Spec.Dex.Clients[i]; c.Name == "" {
 			c.Name = c.ID
 		}
+	}
+	for i := range e.Spec.Connections {
+		c := &e.Spec.Connections[i]
+		c.TokenLifetime = cmp.Or(c.TokenLifetime, "1h")
+		c.KubeconfigKey = cmp.Or(c.KubeconfigKey, "kubeconfig")
 	}
 	for i := range e.Spec.Expectations {
 		if x := &e.Spec.Expectations[i]; x.Cluster == "" && len(e.Spec.Clusters) > 0 {

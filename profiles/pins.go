@@ -24,6 +24,8 @@ type Pins struct {
 	NodeImages map[string]NodeImagePin `json:"nodeImages,omitempty"`
 	// Charts by name.
 	Charts map[string]ChartPin `json:"charts,omitempty"`
+	// Images that profiles name by ${images.NAME}.
+	Images map[string]ImagePin `json:"images,omitempty"`
 	// Programs of the process runtime that are files already. Those that are
 	// not named are taken out of the node image and of Dex's image.
 	Programs Programs `json:"programs,omitzero"`
@@ -128,6 +130,12 @@ func PinnedWith(sourcesFile string) (Pins, error) {
 		for name, file := range files {
 			files[name] = absolute(file)
 		}
+	}
+	pins.Images = map[string]ImagePin{}
+	maps.Copy(pins.Images, Pinned().Images)
+	for name, image := range sources.Images {
+		image.Archive = absolute(image.Archive)
+		pins.Images[name] = image
 	}
 	pins.Charts = maps.Clone(pins.Charts)
 	for name, c := range sources.Charts {

@@ -15,12 +15,14 @@ func (e *Environment) mistakes() []string {
 	var m report
 	m.clusters(e)
 	m.dex(e)
+	m.connections(e)
 	m.expectations(e)
 	if e.Spec.Runtime == RuntimeProcess {
 		for _, field := range e.NeedsPods() {
 			m.add(field, "needs pods, which spec.runtime: process has not")
 		}
 	}
+	sort.Strings(m)
 	return m
 }
 
@@ -38,7 +40,7 @@ func (m *report) clusters(e *Environment) {
 			m.add(path+".name", "%q stands there twice", c.Name)
 		}
 		seen[c.Name] = true
-		m.trust(e, path+".trust", c.Trust)
+		m.trust(e, path+".trust", c)
 		if e.needsVerified(c.Name) && !slices.ContainsFunc(e.Spec.Dex.Users, func(u User) bool { return *u.EmailVerified }) {
 			m.add(path+".trust", "no user has a verified e-mail, so that nobody could log in")
 		}
@@ -46,7 +48,8 @@ func (m *report) clusters(e *Environment) {
 	}
 }
 
-func (m *report) trust(e *Environment, path string, t Trust) {
+func (m *report) trust(e *Environment, path string, c Cluster) {
+	t := c.Trust
 	audience := func(path, id string) {
 		if id != "" && e.Client(id) == nil {
 			m.add(path, "there is no client %q in spec.dex.clients, they are: %s", id, strings.Join(clientIDs(e), ", "))
@@ -59,17 +62,36 @@ func (m *report) trust(e *Environment, path string, t Trust) {
 		m.add(path, "has flags and configuration, which the API server takes only one of")
 	case t.Flags != nil:
 		audience(path+".flags.clientID", t.Flags.ClientID)
-	case t.Dex().ClientID == "":
-		m.add(path+".configuration.jwt", "none of them is the environment's Dex; leave out the issuer.url of one")
+	case t.Dex().ClientID == "" && c.Name == e.Spec.Clusters[0].Name:
+		m.add(path+".configuration.jwt", "none of them is the environment's Dex, in the first cluster; leave out issuer.url and issuer.cluster of one")
 	default:
 		for i, a := range t.Configuration.JWT {
-			if a.Issuer.URL != "" {
-				continue // its audiences are its own business
-			}
-			for j, id := range a.Issuer.Audiences {
-				audience(fmt.Sprintf("%s.configuration.jwt[%d].issuer.audiences[%d]", path, i, j), id)
+			p := fmt.Sprintf("%s.configuration.jwt[%d].issuer", path, i)
+			switch {
+			case a.Issuer.Cluster != "":
+				m.clusterIssuer(e, p, c.Name, a.Issuer)
+			case a.Issuer.URL == "":
+				for j, id := range a.Issuer.Audiences {
+					audience(fmt.Sprintf("%s.audiences[%d]", p, j), id)
+				}
 			}
 		}
+	}
+}
+
+// clusterIssuer checks an issuer that must be another cluster of the
+// environment.
+func (m *report) clusterIssuer(e *Environment, path, cluster string, i TokenIssuer) {
+	hosts := e.Cluster(i.Cluster)
+	switch {
+	case i.URL != "" || i.DiscoveryURL != "" || i.CertificateAuthority != "":
+		m.add(path, "has a cluster, whose url, discoveryURL and certificateAuthority are known; leave them out")
+	case hosts == nil:
+		m.add(path+".cluster", "there is no cluster %q", i.Cluster)
+	case i.Cluster == cluster:
+		m.add(path+".cluster", "is the cluster itself, which knows its own service accounts")
+	case !hosts.PublicIssuer:
+		m.add(path+".cluster", "%q is no issuer for others; set its publicIssuer: true", i.Cluster)
 	}
 }
 
@@ -172,18 +194,22 @@ func (m *report) expectations(e *Environment) {
 		if e.User(x.User) == nil {
 			m.add(path+".user", "there is no user %q in spec.dex.users%s", x.User, didYouMean(x.User, emails(e)))
 		}
-		if e.Cluster(x.Cluster) == nil {
+		if c := e.Cluster(x.Cluster); c == nil {
 			m.add(path+".cluster", "there is no cluster %q", x.Cluster)
+		} else if c.Trust.Dex().ClientID == "" {
+			m.add(path+".cluster", "%q does not trust Dex, so that no user can log in there", x.Cluster)
 		}
-		for field, actions := range map[string][]string{"can": x.Can, "cannot": x.Cannot} {
-			for j, a := range actions {
-				if _, err := ParseAction(a); err != nil {
-					m.add(fmt.Sprintf("%s.%s[%d]", path, field, j), "%v", err)
-				}
-			}
+		m.actions(path+".can", x.Can)
+		m.actions(path+".cannot", x.Cannot)
+	}
+}
+
+func (m *report) actions(path string, actions []string) {
+	for i, a := range actions {
+		if _, err := ParseAction(a); err != nil {
+			m.add(fmt.Sprintf("%s[%d]", path, i), "%v", err)
 		}
 	}
-	sort.Strings(*m)
 }
 
 // needsVerified says whether a cluster takes user names from the e-mail, which

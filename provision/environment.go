@@ -174,19 +174,21 @@ func (e *Environment) admin(clusterName string) (*kube.Client, error) {
 // cluster returns the handle of a cluster.
 func (e *Environment) cluster(c profiles.Cluster) Cluster { return e.runtime.cluster(c) }
 
-// trustFlags are kube-apiserver's flags by which a cluster trusts issuers; it
-// sees the environment's authority as caFile, and its configuration as
-// configFile.
-func (e *Environment) trustFlags(t profiles.Trust, caFile, configFile string) map[string]string {
-	if t.Flags == nil {
-		return map[string]string{"authentication-config": configFile}
+// apiServerFlags are kube-apiserver's flags by which a cluster trusts issuers,
+// and is one; it sees the environment's authority as caFile, and its
+// configuration as configFile.
+func (e *Environment) apiServerFlags(c profiles.Cluster, caFile, configFile string) map[string]string {
+	flags := map[string]string{}
+	if c.PublicIssuer {
+		flags["service-account-issuer"] = e.runtime.server(c)
+		flags["service-account-jwks-uri"] = e.runtime.server(c) + "/openid/v1/jwks"
 	}
-	f := t.Flags
-	flags := map[string]string{
-		"oidc-issuer-url": e.Issuer(),
-		"oidc-client-id":  f.ClientID,
-		"oidc-ca-file":    caFile,
+	f := c.Trust.Flags
+	if f == nil {
+		flags["authentication-config"] = configFile
+		return flags
 	}
+	flags["oidc-issuer-url"], flags["oidc-client-id"], flags["oidc-ca-file"] = e.Issuer(), f.ClientID, caFile
 	for name, value := range map[string]string{
 		"oidc-username-claim":  f.UsernameClaim,
 		"oidc-username-prefix": f.UsernamePrefix,
@@ -199,6 +201,10 @@ func (e *Environment) trustFlags(t profiles.Trust, caFile, configFile string) ma
 	}
 	return flags
 }
+
+// first is the cluster that Dex's objects are in, and its pods where there are
+// any.
+func (e *Environment) first() profiles.Cluster { return e.record.Profile.Spec.Clusters[0] }
 
 // cacheFolder is where what was downloaded is kept, for all environments.
 func cacheFolder(of string) (string, error) {

@@ -13,6 +13,7 @@ import (
 	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 
 	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/jwt"
 )
 
 // early is how long before its end a token is given out no more, so that it
@@ -80,15 +81,8 @@ func (e *Environment) forgetTokens() error {
 
 // expiry is when a token should be given out no more.
 func expiry(token string) (time.Time, error) {
-	claims, err := Claims(token)
-	if err != nil {
-		return time.Time{}, err
-	}
-	exp, ok := claims["exp"].(float64)
-	if !ok {
-		return time.Time{}, fmt.Errorf("the token has no claim exp")
-	}
-	return time.Unix(int64(exp), 0).Add(-early), nil
+	at, err := jwt.Expiry(token)
+	return at.Add(-early), err
 }
 
 // ExecAPIVersion reads from KUBERNETES_EXEC_INFO which API version kubectl

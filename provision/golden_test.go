@@ -16,6 +16,7 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/access"
 	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
@@ -43,8 +44,11 @@ func fixed(t *testing.T, name, runtime string) *Environment {
 		t.Fatal(err)
 	}
 	record.IssuerPort = 30001
-	for _, c := range record.Profile.Spec.Clusters {
-		record.APIPorts[c.Name] = 20001
+	if _, err := home.Dir("dev").Write([]byte("(the environment's authority)\n"), "ca.crt"); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range record.Profile.Spec.Clusters {
+		record.APIPorts[c.Name] = 20001 + 10*i
 		if _, err := home.Dir("dev").Write([]byte(adminKubeconfig), "clusters", c.Name, "admin.kubeconfig"); err != nil {
 			t.Fatal(err)
 		}
@@ -53,6 +57,9 @@ func fixed(t *testing.T, name, runtime string) *Environment {
 		if c := &record.Profile.Spec.Dex.Clients[i]; c.Secret != "" {
 			c.Secret = "secret-of-" + c.ID
 		}
+	}
+	for name := range record.Random {
+		record.Random[name] = "(" + name + ")"
 	}
 	record.Pins = profiles.Pinned()
 	if record.InternalPorts != nil {
@@ -69,19 +76,31 @@ func TestGolden(t *testing.T) {
 		for _, runtime := range []string{profiles.RuntimeKind, profiles.RuntimeProcess} {
 			t.Run(name+"/"+runtime, func(t *testing.T) {
 				e := fixed(t, name, runtime)
-				c := e.record.Profile.Spec.Clusters[0]
 				files := map[string]string{
-					"api-server-flags.txt":      flagLines(e, c),
 					"dex.yaml":                  inYAML(t, dexConfig(t, e)),
+					"plan.txt":                  planLines(e),
 					"kubeconfig-exec.yaml":      kubeconfigOf(t, e, FlavorExec),
 					"kubeconfig-kubelogin.yaml": kubeconfigOf(t, e, FlavorKubelogin),
 				}
-				if runtime == profiles.RuntimeKind { // the same on both
-					text := ""
-					for _, object := range access.Objects(c.Access) {
-						text += "---\n" + inYAML(t, object)
+				for _, c := range e.record.Profile.Spec.Clusters {
+					files[e.stepOf("api-server-flags", c.Name)+".txt"] = flagLines(e, c)
+					if c.Trust.Configuration != nil {
+						text, err := e.configuration(c)
+						if err != nil {
+							t.Fatal(err)
+						}
+						files[e.stepOf("authentication", c.Name)+".yaml"] = string(text)
 					}
-					files["access.yaml"] = text
+					if runtime == profiles.RuntimeKind { // the same on both
+						files[e.stepOf("access", c.Name)+".yaml"] = documents(t, access.Objects(c.Access))
+					}
+				}
+				for _, c := range e.record.Profile.Spec.Connections {
+					filled, err := fill(e, c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					files["connection-"+c.Name+".yaml"] = inYAML(t, filled)
 				}
 				for file, text := range files {
 					text = strings.ReplaceAll(text, string(e.home), "/state")
@@ -92,13 +111,29 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func planLines(e *Environment) string {
+	text := ""
+	for _, s := range e.runtime.plan() {
+		text += fmt.Sprintf("%s: %s (after: %s)\n", s.ID, s.Title, strings.Join(s.Needs, ", "))
+	}
+	return text
+}
+
+func documents(t *testing.T, objects []kube.Object) string {
+	text := ""
+	for _, object := range objects {
+		text += "---\n" + inYAML(t, object)
+	}
+	return text
+}
+
 func flagLines(e *Environment, c profiles.Cluster) string {
 	caFile, configFile := "/etc/devenv/ca.crt", "/etc/devenv/"+authenticationFile
 	if e.record.Runtime == profiles.RuntimeProcess {
 		caFile, configFile = e.CAFile(), e.dir.Path("clusters", c.Name, "node", authenticationFile)
 	}
 	var lines []string
-	for flag, value := range e.trustFlags(c.Trust, caFile, configFile) {
+	for flag, value := range e.apiServerFlags(c, caFile, configFile) {
 		lines = append(lines, fmt.Sprintf("--%s=%s\n", flag, value))
 	}
 	slices.Sort(lines)

@@ -27,7 +27,7 @@ var homes = map[string][]string{
 }
 
 // leaves are the packages that every other below provision may use.
-var leaves = map[string]bool{"provision/failure": true, "provision/kube": true, "provision/trust": true}
+var leaves = map[string]bool{"provision/failure": true, "provision/jwt": true, "provision/kube": true, "provision/trust": true}
 
 // Imports go one way: cmd → provision → its packages → profiles, and the
 // packages know the leaves but not each other.

@@ -2,6 +2,8 @@ package provision
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/devenv-oidc/devenv/profiles"
 )
@@ -12,9 +14,9 @@ import (
 // and from the cluster.
 
 func (k *kindRuntime) plan() []Step {
-	main := k.record.Profile.Spec.Clusters[0]
+	main := k.first()
 	on := func(step clusterStep) ensure { return step.on(main) }
-	return []Step{
+	steps := []Step{
 		{"engine", "Container engine", nil, k.ensureEngine},
 		{"trust", "Certificate authority, constrained to " + k.domain(), nil, k.ensureTrust},
 		{"charts", "Charts of Dex and cert-manager", needs("engine"), k.ensureCharts},
@@ -32,44 +34,110 @@ func (k *kindRuntime) plan() []Step {
 		{"token", "First token accepted by the API server", needs("seed"), on(k.ensureToken)},
 		{"cert-manager", "cert-manager, chart", needs("api-server", "images", "charts", "token"), on(k.ensureCertManager)},
 		{"renewal", "Dex's certificate issued and kept renewed", needs("cert-manager", "dex"), on(k.ensureRenewal)},
-		{"check", "Check: identities, rights, refusals, kubectl", needs("token", "access", "dns", "cluster", "renewal"), k.ensureProof},
+	}
+	for _, c := range k.record.Profile.Spec.Clusters[1:] {
+		steps = append(steps, k.planBeside(c)...)
+	}
+	return k.planEnd(steps)
+}
+
+// planBeside makes another cluster beside the first.
+func (k *kindRuntime) planBeside(c profiles.Cluster) []Step {
+	id := func(step string) string { return step + "-" + c.Name }
+	on := func(step clusterStep) ensure { return step.on(c) }
+	return []Step{
+		{id("node-image"), "Node image, Kubernetes " + c.KubernetesVersion, needs("node-image"), on(k.ensureNodeImage)},
+		{id("configuration"), "Issuers that cluster " + c.Name + " trusts", needs("trust"), on(k.ensureConfiguration)},
+		{id("node"), "Node of cluster " + c.Name, needs(id("configuration"), id("node-image")), on(k.ensureNode)},
+		{id("images"), "Images in the node of cluster " + c.Name, needs(id("node")), on(k.ensureImages)},
+		{id("api-server"), "API server of cluster " + c.Name, needs(id("node")), on(k.ensureAPIServer)},
+		{id("dns"), "Issuer's name in the DNS of cluster " + c.Name, needs(id("api-server")), on(k.ensureDNS)},
+		{id("access"), "Namespaces and role bindings of cluster " + c.Name, needs(id("api-server")), on(k.ensureAccess)},
+		{id("cluster"), "Cluster " + c.Name + " complete, flags in place", needs(id("api-server")), on(k.ensureCluster)},
+		{id("token"), "First token accepted by cluster " + c.Name, needs("seed", id("api-server")), on(k.ensureToken)},
 	}
 }
 
 func (p *processRuntime) plan() []Step {
-	all := p.record.Profile.Spec.Clusters
-	id := func(step string, c profiles.Cluster) string { // those of the first cluster are named as with kind
-		if c.Name == all[0].Name {
-			return step
-		}
-		return step + "-" + c.Name
-	}
+	main := p.first()
+	on := func(step clusterStep) ensure { return step.on(main) }
 	steps := []Step{
 		{"programs", "Programs of Kubernetes and Dex", nil, p.ensurePrograms},
 		{"trust", "Certificate authority, constrained to " + p.issuerHost(), nil, p.ensureTrust},
+		{"configuration", "Issuers that cluster " + main.Name + " trusts", needs("trust"), on(p.ensureConfiguration)},
+		{"node", "etcd and API server of cluster " + main.Name, needs("programs", "configuration"), on(p.ensureNode)},
+		{"api-server", "API server that trusts " + p.issuerHost(), needs("node"), on(p.ensureAPIServer)},
+		{"dex", "Dex, its storage and certificates", needs("api-server"), on(p.ensureDex)},
+		{"issuer", "Issuer answers on " + p.Issuer(), needs("dex"), p.ensureIssuer},
+		{"seed", "Clients and users, over gRPC", needs("issuer"), on(p.ensureSeed)},
+		{"token", "First token accepted by the API server", needs("seed"), on(p.ensureToken)},
+		{"access", "Namespaces and role bindings", needs("token"), on(p.ensureAccess)},
+		{"cluster", "Cluster " + main.Name + " complete, roles gathered", needs("token"), on(p.ensureCluster)},
 	}
-	for _, c := range all {
-		steps = append(steps,
-			Step{id("configuration", c), "Issuers that cluster " + c.Name + " trusts", needs("trust"), clusterStep(p.ensureConfiguration).on(c)},
-			Step{id("node", c), "etcd and API server of cluster " + c.Name, needs("programs", id("configuration", c)), clusterStep(p.ensureNode).on(c)},
-			Step{id("api-server", c), "API server that trusts " + p.issuerHost(), needs(id("node", c)), clusterStep(p.ensureAPIServer).on(c)},
-		)
+	for _, c := range p.record.Profile.Spec.Clusters[1:] {
+		steps = append(steps, p.planBeside(c)...)
 	}
-	steps = append(steps,
-		Step{"dex", "Dex, its storage and certificates", needs("api-server"), clusterStep(p.ensureDex).on(all[0])},
-		Step{"issuer", "Issuer answers on " + p.Issuer(), needs("dex"), p.ensureIssuer},
-		Step{"seed", "Clients and users, over gRPC", needs("issuer"), clusterStep(p.ensureSeed).on(all[0])},
-	)
-	check := Step{"check", "Check: identities, rights, refusals, kubectl", nil, p.ensureProof}
-	for _, c := range all {
-		steps = append(steps,
-			Step{id("token", c), "First token accepted by the API server", needs("seed", id("api-server", c)), clusterStep(p.ensureToken).on(c)},
-			Step{id("access", c), "Namespaces and role bindings", needs(id("token", c)), clusterStep(p.ensureAccess).on(c)},
-			Step{id("cluster", c), "Cluster " + c.Name + " complete, roles gathered", needs(id("token", c)), clusterStep(p.ensureCluster).on(c)},
-		)
-		check.Needs = append(check.Needs, id("token", c), id("access", c), id("cluster", c))
+	return p.planEnd(steps)
+}
+
+// planBeside makes another cluster beside the first.
+func (p *processRuntime) planBeside(c profiles.Cluster) []Step {
+	id := func(step string) string { return step + "-" + c.Name }
+	on := func(step clusterStep) ensure { return step.on(c) }
+	return []Step{
+		{id("configuration"), "Issuers that cluster " + c.Name + " trusts", needs("trust"), on(p.ensureConfiguration)},
+		{id("node"), "etcd and API server of cluster " + c.Name, needs("programs", id("configuration")), on(p.ensureNode)},
+		{id("api-server"), "API server of cluster " + c.Name, needs(id("node")), on(p.ensureAPIServer)},
+		{id("token"), "First token accepted by cluster " + c.Name, needs("seed", id("api-server")), on(p.ensureToken)},
+		{id("access"), "Namespaces and role bindings of cluster " + c.Name, needs(id("api-server")), on(p.ensureAccess)},
+		{id("cluster"), "Cluster " + c.Name + " complete, roles gathered", needs(id("api-server")), on(p.ensureCluster)},
 	}
-	return append(steps, check)
+}
+
+// planEnd adds what is the same on both runtimes: trust between clusters, and
+// the check, which needs everything.
+func (e *Environment) planEnd(steps []Step) []Step {
+	for _, c := range e.record.Profile.Spec.Clusters {
+		if issuers := c.Trust.Issuers(); len(issuers) > 0 {
+			after := needs("issuer", e.stepOf("api-server", c.Name))
+			for _, issuer := range issuers {
+				after = append(after, e.stepOf("access", issuer))
+			}
+			title := fmt.Sprintf("Cluster %s trusts %s", c.Name, strings.Join(issuers, ", "))
+			steps = append(steps, Step{e.stepOf("issuers", c.Name), title, after, clusterStep(e.ensureConfiguration).on(c)})
+		}
+	}
+	for _, c := range e.record.Profile.Spec.Connections {
+		title := fmt.Sprintf("Kubeconfig for cluster %s in cluster %s", c.To, c.From)
+		after := needs(e.stepOf("issuers", c.To), e.stepOf("access", c.From), e.stepOf("access", c.To))
+		steps = append(steps, Step{"connection-" + c.Name, title, after, func(ctx context.Context) (bool, error) { return e.ensureConnection(ctx, c, false) }})
+	}
+	return append(steps, Step{"check", "Check: identities, rights, refusals, kubectl", last(steps), e.ensureProof})
+}
+
+// stepOf is a step's id for a cluster: those of the first have none of its name.
+func (e *Environment) stepOf(step, cluster string) string {
+	if cluster == e.first().Name {
+		return step
+	}
+	return step + "-" + cluster
+}
+
+// last are the steps that no other step needs.
+func last(steps []Step) []string {
+	needed := map[string]bool{}
+	for _, s := range steps {
+		for _, id := range s.Needs {
+			needed[id] = true
+		}
+	}
+	var ids []string
+	for _, s := range steps {
+		if !needed[s.ID] {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 type (

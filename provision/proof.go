@@ -20,6 +20,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/jwt"
 )
 
 func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error) {
@@ -40,11 +41,17 @@ func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	clusters := e.record.Profile.Spec.Clusters
-	failed := make([]error, len(clusters))
-	for i, c := range clusters {
+	spec := e.record.Profile.Spec
+	failed := make([]error, len(spec.Clusters)+len(spec.Connections))
+	for i, c := range spec.Clusters {
 		proofs = append(proofs, func() (results []check.Result) {
 			results, failed[i] = e.checkOne(ctx, c)
+			return results
+		})
+	}
+	for i, c := range spec.Connections {
+		proofs = append(proofs, func() (results []check.Result) {
+			results, failed[len(spec.Clusters)+i] = e.checkConnection(ctx, c)
 			return results
 		})
 	}
@@ -58,8 +65,11 @@ func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
 // proof is a part of the check.
 type proof = func() []check.Result
 
-// checkOne proves one cluster.
+// checkOne proves one cluster, as far as it trusts Dex.
 func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check.Result, error) {
+	if c.Trust.Dex().ClientID == "" {
+		return nil, nil
+	}
 	target, err := e.checkCluster(c)
 	if err != nil {
 		return nil, err
@@ -98,14 +108,17 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 		func() []check.Result { return check.Concurrently(kubectl) },
 		func() []check.Result { return target.Refusals(ctx, refusals) },
 	})
-	return results, ctx.Err()
+	return e.in(c, results...), ctx.Err()
 }
 
 // acceptedUsers are those whose tokens a cluster takes: where the user name is
-// the e-mail, it must be verified. There is at least one, or the profile would
-// not be valid.
+// the e-mail, it must be verified. Where Dex is trusted there is at least one,
+// or the profile would not be valid.
 func (e *Environment) acceptedUsers(c profiles.Cluster) []profiles.User {
 	var accepted []profiles.User
+	if c.Trust.Dex().ClientID == "" {
+		return nil
+	}
 	for _, u := range e.record.Profile.Spec.Dex.Users {
 		if *u.EmailVerified || !c.Trust.Dex().NeedsVerified() {
 			accepted = append(accepted, u)
@@ -136,7 +149,7 @@ func (e *Environment) kubectl(ctx context.Context, c profiles.Cluster, token str
 	}
 	path, err := exec.LookPath("kubectl")
 	if err != nil {
-		return e.runtime.kubectl(ctx, c, text, args...)
+		return e.runtime.kubectl(ctx, c, text, append([]string{"--server=" + e.runtime.server(c)}, args...)...)
 	}
 	return e.runKubectl(ctx, path, text, args...)
 }
@@ -169,7 +182,7 @@ func (e *Environment) login(ctx context.Context, c profiles.Cluster, u profiles.
 	if err != nil {
 		return check.Login{}, err
 	}
-	claims, err := identity.Claims(token)
+	claims, err := jwt.Claims(token)
 	if err != nil {
 		return check.Login{}, err
 	}
@@ -213,7 +226,7 @@ func (e *Environment) expectedLogin(c profiles.Cluster, u profiles.User, claims 
 // refusals are tokens of the first user that are wrong in exactly one way:
 // signed by Dex's own key, unless the signature is what is wrong.
 func (e *Environment) refusals(ctx context.Context, c profiles.Cluster, logins map[string]check.Login) ([]check.Refusal, error) {
-	admin, err := e.admin(e.record.Profile.Spec.Clusters[0].Name)
+	admin, err := e.admin(e.first().Name)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +235,7 @@ func (e *Environment) refusals(ctx context.Context, c profiles.Cluster, logins m
 		return nil, err
 	}
 	good := logins[e.acceptedUsers(c)[0].Email].Token
-	claims, err := identity.Claims(good)
+	claims, err := jwt.Claims(good)
 	if err != nil {
 		return nil, err
 	}

@@ -45,6 +45,7 @@ func resolve(home state.Home, name, runtime string, profile *profiles.Environmen
 			c.Secret = rand.Text()
 		}
 	}
+	r.Random = randomKeys(profile, old.Random)
 	taken, err := portsOfOthers(home, name)
 	if err != nil {
 		return nil, err
@@ -159,6 +160,9 @@ func fixedDifferences(old, wanted *state.Record) []string {
 			continue
 		}
 		path := fmt.Sprintf("spec.clusters[%d]", i)
+		if wanted.Runtime == profiles.RuntimeKind {
+			compare(path+".publicIssuer", before.PublicIssuer, c.PublicIssuer)
+		}
 		compare(path+".kubernetesVersion", before.KubernetesVersion, c.KubernetesVersion)
 		compareTrust(path+".trust", before.Trust, c.Trust, wanted.Runtime, compare)
 	}

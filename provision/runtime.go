@@ -61,11 +61,14 @@ type runtime interface {
 	// authority may sign for.
 	issuerHost() string
 	constraint() trust.Constraint
+	// server is the URL by which other clusters reach a cluster's API server.
+	server(c profiles.Cluster) string
 	// waitForIssuer asks until the issuer is there, or Dex has failed.
 	waitForIssuer(ctx context.Context, ask func(context.Context) error) error
 	// forwardDexAdmin opens a way to Dex's gRPC API, until stop is called.
 	forwardDexAdmin(ctx context.Context) (address string, stop func(), err error)
-	// kubectl runs the runtime's own kubectl, for hosts that have none.
+	// kubectl runs the runtime's own kubectl where a cluster's nodes are: it
+	// reaches API servers by what server says.
 	kubectl(ctx context.Context, c profiles.Cluster, kubeconfig []byte, args ...string) (string, error)
 	// podProofs are what the check proves from inside pods.
 	podProofs(ctx context.Context) ([]proof, error)
@@ -85,7 +88,7 @@ func chooseRuntime(ctx context.Context, r UpRequest) (runtime, note string, err 
 	pods := r.Profile.NeedsPods()
 	switch wanted := r.wantedRuntime(); wanted {
 	case profiles.RuntimeKind:
-		return wanted, "", kindSuits(r.Profile)
+		return wanted, "", nil
 	case profiles.RuntimeProcess:
 		if err := process.Supported(); err != nil {
 			return "", "", failure.New(failure.Prerequisite, err, "with a container engine: devenv up --runtime kind"+nameFlag(r.Name))
@@ -96,10 +99,7 @@ func chooseRuntime(ctx context.Context, r UpRequest) (runtime, note string, err 
 		}
 		return wanted, "", nil
 	}
-	why := kindSuits(r.Profile)
-	if why == nil {
-		_, why = findEngine(ctx, "")
-	}
+	_, why := findEngine(ctx, "")
 	switch {
 	case why == nil:
 		return profiles.RuntimeKind, "", nil
@@ -132,21 +132,12 @@ func (r UpRequest) wantedRuntime() string {
 	return cmp.Or(r.Runtime, r.Profile.Spec.Runtime)
 }
 
-// kindSuits says whether kind can make what a profile has.
-func kindSuits(profile *profiles.Environment) error {
-	if n := len(profile.Spec.Clusters); n > 1 {
-		return failure.Newf(failure.Usage, "the profile %s has %d clusters, and kind is given only one so far", profile.Metadata.Name, n).
-			Hint("as plain processes: devenv up --runtime process")
-	}
-	return nil
-}
-
 // kindFailed says whether a plan ended because the engine, which answers, runs
 // no nodes, or has none while the programs are at hand.
 func (e *Environment) kindFailed(err error) bool {
 	var unprivileged *cluster.UnprivilegedError
 	var step *StepError
-	version := e.record.Profile.Spec.Clusters[0].KubernetesVersion
+	version := e.first().KubernetesVersion
 	noImage := errors.As(err, &step) && step.Step.ID == "node-image" && len(e.pins.Programs.Kubernetes[version]) > 0
 	return (errors.As(err, &unprivileged) || noImage) && process.Supported() == nil
 }

@@ -75,17 +75,31 @@ func (k *kindRuntime) handle(c profiles.Cluster) *cluster.Cluster {
 
 // spec is a cluster of the profile in the cluster package's terms.
 func (k *kindRuntime) spec(c profiles.Cluster) cluster.Spec {
+	var ports []int
+	if c.Name == k.first().Name {
+		ports = []int{k.record.IssuerPort}
+	}
 	return cluster.Spec{
-		Name:              "devenv-" + k.record.Name + "-" + c.Name,
+		Name:              k.kindName(c),
 		Image:             k.pins.NodeImages[c.KubernetesVersion].Image,
 		KubernetesVersion: c.KubernetesVersion,
 		APIPort:           k.record.APIPorts[c.Name],
-		Ports:             []int{k.record.IssuerPort},
+		Ports:             ports,
 		Files:             k.dir.Path("clusters", c.Name, "node"),
-		APIServerArgs:     k.trustFlags(c.Trust, cluster.KubernetesPath("ca.crt"), cluster.KubernetesPath(authenticationFile)),
+		APIServerArgs:     k.apiServerFlags(c, cluster.KubernetesPath("ca.crt"), cluster.KubernetesPath(authenticationFile)),
 		HostAliases:       []string{k.issuerHost()},
 		Kubeconfig:        k.KubeconfigFile(c.Name),
 	}
+}
+
+func (k *kindRuntime) kindName(c profiles.Cluster) string {
+	return "devenv-" + k.record.Name + "-" + c.Name
+}
+
+// server has the node's name, which the engine's network resolves wherever the
+// node is after a restart.
+func (k *kindRuntime) server(c profiles.Cluster) string {
+	return "https://" + cluster.NodeName(k.kindName(c)) + ":6443"
 }
 
 func (k *kindRuntime) everMade() bool {
@@ -98,7 +112,7 @@ func (k *kindRuntime) everMade() bool {
 }
 
 func (k *kindRuntime) waitForIssuer(ctx context.Context, ask func(context.Context) error) error {
-	admin, err := k.admin(k.record.Profile.Spec.Clusters[0].Name)
+	admin, err := k.admin(k.first().Name)
 	if err != nil {
 		return err
 	}
@@ -109,7 +123,7 @@ func (k *kindRuntime) waitForIssuer(ctx context.Context, ask func(context.Contex
 }
 
 func (k *kindRuntime) forwardDexAdmin(ctx context.Context) (address string, stop func(), err error) {
-	admin, err := k.admin(k.record.Profile.Spec.Clusters[0].Name)
+	admin, err := k.admin(k.first().Name)
 	if err != nil {
 		return "", nil, err
 	}
@@ -119,23 +133,28 @@ func (k *kindRuntime) forwardDexAdmin(ctx context.Context) (address string, stop
 // kubectl runs the node's own.
 func (k *kindRuntime) kubectl(ctx context.Context, c profiles.Cluster, kubeconfig []byte, args ...string) (string, error) {
 	var out bytes.Buffer
-	command := append([]string{"kubectl", "--kubeconfig=/dev/stdin", "--server=https://127.0.0.1:6443"}, args...)
+	command := append([]string{"kubectl", "--kubeconfig=/dev/stdin"}, args...)
 	err := k.handle(c).Exec(ctx, bytes.NewReader(kubeconfig), &out, command...)
 	return out.String(), err
 }
 
+// podProofs are, for each cluster, that its pods reach the issuer.
 func (k *kindRuntime) podProofs(ctx context.Context) ([]proof, error) {
-	admin, err := k.admin(k.record.Profile.Spec.Clusters[0].Name)
-	if err != nil {
-		return nil, err
-	}
 	ca, err := k.dir.Read("ca.crt")
 	if err != nil {
 		return nil, err
 	}
-	return []proof{func() []check.Result {
-		return []check.Result{check.IssuerFromPod(ctx, admin, identity.Namespace, k.pins.Charts["dex"].Images[""].Ref(), k.Issuer(), string(ca))}
-	}}, nil
+	var proofs []proof
+	for _, c := range k.record.Profile.Spec.Clusters {
+		admin, err := k.admin(c.Name)
+		if err != nil {
+			return nil, err
+		}
+		proofs = append(proofs, func() []check.Result {
+			return k.in(c, check.IssuerFromPod(ctx, admin, "default", k.pins.Charts["dex"].Images[""].Ref(), k.Issuer(), string(ca)))
+		})
+	}
+	return proofs, nil
 }
 
 // processes are the engine's own business.

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/devenv-oidc/devenv/profiles"
@@ -55,12 +56,16 @@ func (p *processRuntime) handle(c profiles.Cluster) *process.Cluster {
 		APIPort:       p.record.APIPorts[c.Name],
 		EtcdPort:      p.record.InternalPorts[etcdPort(c.Name)],
 		EtcdPeerPort:  p.record.InternalPorts[etcdPeerPort(c.Name)],
-		APIServerArgs: p.trustFlags(c.Trust, p.CAFile(), p.dir.Path("clusters", c.Name, "node", authenticationFile)),
+		APIServerArgs: p.apiServerFlags(c, p.CAFile(), p.dir.Path("clusters", c.Name, "node", authenticationFile)),
 	})
 	if p.files != nil { // else it can start nothing, and must not be kept
 		p.handles[c.Name] = handle
 	}
 	return handle
+}
+
+func (p *processRuntime) server(c profiles.Cluster) string {
+	return fmt.Sprintf("https://localhost:%d", p.record.APIPorts[c.Name])
 }
 
 // The names of ports that nobody outside the environment needs.

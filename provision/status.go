@@ -23,9 +23,11 @@ type Status struct {
 	Clusters []ClusterStatus `json:"clusters"`
 	// Processes that the runtime process started; with kind there are none.
 	Processes []ProcessStatus `json:"processes,omitempty"`
-	Users     []UserStatus    `json:"users"`
-	Clients   []ClientStatus  `json:"clients"`
-	Timings   []state.Timing  `json:"timings"`
+	// Connections are the kubeconfigs by which clusters reach each other.
+	Connections []ConnectionStatus `json:"connections,omitempty"`
+	Users       []UserStatus       `json:"users"`
+	Clients     []ClientStatus     `json:"clients"`
+	Timings     []state.Timing     `json:"timings"`
 	// StateFolder holds the environment's files.
 	StateFolder string `json:"stateFolder"`
 }
@@ -64,6 +66,16 @@ type ProcessStatus struct {
 	LastLines string `json:"lastLines,omitempty"`
 }
 
+// ConnectionStatus is one connection between clusters.
+type ConnectionStatus struct {
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Secret is the Secret in From, namespace/name, and Key the kubeconfig's.
+	Secret string `json:"secret"`
+	Key    string `json:"key"`
+}
+
 // UserStatus is one user; passwords are not shown.
 type UserStatus struct {
 	Email  string   `json:"email"`
@@ -83,6 +95,9 @@ func (e *Environment) Status(ctx context.Context) (*Status, error) {
 		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
 		Timings:     e.record.Timings,
 		StateFolder: string(e.dir),
+	}
+	for _, c := range e.record.Profile.Spec.Connections {
+		s.Connections = append(s.Connections, ConnectionStatus{Name: c.Name, From: c.From, To: c.To, Secret: c.Namespace + "/" + c.Name, Key: c.KubeconfigKey})
 	}
 	for _, u := range e.record.Profile.Spec.Dex.Users {
 		s.Users = append(s.Users, UserStatus{Email: u.Email, Groups: append([]string{}, u.Groups...)})

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -9,124 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/access"
-	"github.com/devenv-oidc/devenv/provision/authentication"
-	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/trust"
 )
-
-// ensureTrust makes the two authorities: the one that everybody trusts, and a
-// private one for Dex's gRPC API, so that nobody who gets certificates from
-// the first becomes Dex's administrator.
-func (e *Environment) ensureTrust(context.Context) (changed bool, err error) {
-	made, err := e.ensureAuthority("devenv "+e.record.Name, e.runtime.constraint(), "ca")
-	if err != nil {
-		return made, err
-	}
-	madeGRPC, err := e.ensureAuthority("devenv "+e.record.Name+" Dex administration", trust.Anything, "grpc-ca")
-	return made || madeGRPC, err
-}
-
-// authenticationFile is below the folder that the API server sees. It has a
-// folder of its own, because it is replaced and not written over.
-const authenticationFile = "authentication/config.yaml"
-
-// ensureConfiguration writes what a cluster's API server trusts, where that is
-// not said by flags. One that runs reads it anew by itself.
-func (e *Environment) ensureConfiguration(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	if c.Trust.Configuration == nil {
-		return false, nil
-	}
-	ca, err := e.dir.Read("ca.crt")
-	if err != nil {
-		return false, err
-	}
-	text, err := authentication.Render(c.Trust.Configuration, authentication.Known{Issuer: e.Issuer(), CAPEM: string(ca)}, c.KubernetesVersion)
-	if err != nil {
-		return false, err
-	}
-	file := filepath.Join("clusters", c.Name, "node", authenticationFile)
-	have, err := e.dir.Read(file)
-	if err == nil && bytes.Equal(have, text) {
-		return false, nil
-	}
-	reloads, running := e.reloads(ctx, c)
-	if _, writeErr := e.dir.Write(text, file); writeErr != nil {
-		return false, writeErr
-	}
-	if !running || err != nil { // one that was started without a file does not look for it
-		return true, nil
-	}
-	var refused error
-	err = kube.Poll(ctx, "the API server to read "+e.dir.Path(file)+" anew", func(ctx context.Context) error {
-		now, _ := e.reloads(ctx, c)
-		switch {
-		case now.failed > reloads.failed:
-			refused = failure.Newf(failure.Provisioning, "the API server refused %s, and goes on with the one before", e.dir.Path(file)).
-				Hint("see why in its log: devenv logs%s", nameFlag(e.record.Name))
-			return nil
-		case now.done > reloads.done:
-			return nil
-		}
-		return errors.New("it has not yet")
-	})
-	if err = errors.Join(err, refused); err != nil { // or the next up would find what nobody uses
-		_, restoreErr := e.dir.Write(have, file)
-		err = errors.Join(err, restoreErr)
-	}
-	return true, err
-}
-
-// reloads are how often an API server has read its configuration anew.
-type reloads struct{ done, failed float64 }
-
-// reloads asks a cluster's API server, if it runs (k8s.io/apiserver,
-// pkg/server/options/authenticationconfig/metrics).
-func (e *Environment) reloads(ctx context.Context, c profiles.Cluster) (counted reloads, running bool) {
-	admin, err := e.admin(c.Name)
-	if err != nil {
-		return reloads{}, false
-	}
-	text, err := admin.Core.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return reloads{}, false
-	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, "apiserver_authentication_config_controller_automatic_reloads_total{") {
-			continue
-		}
-		value, _ := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " "):]), 64)
-		if strings.Contains(line, `status="success"`) {
-			counted.done = value
-		} else {
-			counted.failed = value
-		}
-	}
-	return counted, true
-}
-
-func (e *Environment) ensureAuthority(name string, constraint trust.Constraint, file string) (changed bool, err error) {
-	if _, err := os.Stat(e.dir.Path(file + ".key")); err == nil {
-		return false, nil
-	}
-	authority, err := trust.NewAuthority(name, constraint)
-	if err != nil {
-		return false, err
-	}
-	if _, err := e.dir.Write(authority.CertPEM, file+".crt"); err != nil {
-		return false, err
-	}
-	return e.dir.Write(authority.KeyPEM, file+".key")
-}
 
 // ensureNode makes a cluster's node run, or where it has none its control
 // plane.
@@ -164,7 +53,12 @@ func (e *Environment) ensureAccess(ctx context.Context, c profiles.Cluster) (cha
 	if err != nil {
 		return false, err
 	}
-	return access.Ensure(ctx, admin, c.Access)
+	changed, err = access.Ensure(ctx, admin, c.Access)
+	if err != nil || !c.PublicIssuer {
+		return changed, err
+	}
+	opened, err := access.OpenIssuer(ctx, admin)
+	return changed || opened, err
 }
 
 func (e *Environment) grpcAuthority() (*trust.Authority, error) {
@@ -271,7 +165,11 @@ func (e *Environment) ensureSeed(ctx context.Context, c profiles.Cluster) (chang
 // apiserver, plugin/pkg/authenticator/token/oidc), and says nowhere that it
 // has: only a token tells.
 func (e *Environment) ensureToken(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	login, err := e.login(ctx, c, e.acceptedUsers(c)[0])
+	users := e.acceptedUsers(c)
+	if len(users) == 0 { // it does not trust Dex
+		return false, nil
+	}
+	login, err := e.login(ctx, c, users[0])
 	if err != nil {
 		return false, err
 	}

@@ -39,8 +39,8 @@ func (k *kindRuntime) ensureNodeImage(ctx context.Context, c profiles.Cluster) (
 	return changed, err
 }
 
-// ensureTrust also gives the API server what it reads at boot, before there is
-// a cluster to hold it.
+// ensureTrust also gives the API servers what they read at boot, before there
+// is a cluster to hold it.
 func (k *kindRuntime) ensureTrust(ctx context.Context) (changed bool, err error) {
 	made, err := k.Environment.ensureTrust(ctx)
 	if err != nil {
@@ -50,26 +50,43 @@ func (k *kindRuntime) ensureTrust(ctx context.Context) (changed bool, err error)
 	if err != nil {
 		return made, err
 	}
-	copied, err := k.dir.Write(ca, "clusters", k.record.Profile.Spec.Clusters[0].Name, "node", "ca.crt")
-	return made || copied, err
+	for _, c := range k.record.Profile.Spec.Clusters {
+		copied, err := k.dir.Write(ca, "clusters", c.Name, "node", "ca.crt")
+		if err != nil {
+			return made, err
+		}
+		made = made || copied
+	}
+	return made, nil
 }
 
 // ensureNode looks at the ports of a new node itself: the engine would say
-// which one is taken only after it made the container.
+// which one is taken only after it made the container. The issuer is in the
+// first cluster's node; those of the others relay to it.
 func (k *kindRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
 	if state, err := k.cluster(c).State(ctx); err == nil && state == "absent" {
-		for _, port := range []int{k.record.IssuerPort, k.record.APIPorts[c.Name]} {
+		for _, port := range append([]int{k.record.APIPorts[c.Name]}, k.spec(c).Ports...) {
 			if !portFree(port) {
 				return false, k.explain(&cluster.PortTakenError{Port: port})
 			}
 		}
 	}
-	return k.Environment.ensureNode(ctx, c)
+	changed, err = k.Environment.ensureNode(ctx, c)
+	if err != nil || c.Name == k.first().Name {
+		return changed, err
+	}
+	relayed, err := k.handle(c).Relay(ctx, k.record.IssuerPort, k.handle(k.first()).Node())
+	return changed || relayed, err
 }
 
-func (k *kindRuntime) images() []cluster.Image {
+// images are those that run in a cluster. The check's pods run Dex's.
+func (k *kindRuntime) images(c profiles.Cluster) []cluster.Image {
+	charts := []string{"dex"}
+	if c.Name == k.first().Name {
+		charts = append(charts, "cert-manager")
+	}
 	var list []cluster.Image
-	for _, name := range []string{"dex", "cert-manager"} {
+	for _, name := range charts {
 		for _, pin := range k.pins.Charts[name].Images {
 			list = append(list, cluster.Image{Ref: pin.Ref(), Digest: pin.Digest, Archive: pin.Archive})
 		}
@@ -78,7 +95,7 @@ func (k *kindRuntime) images() []cluster.Image {
 }
 
 func (k *kindRuntime) ensureImages(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	changed, err = k.handle(c).LoadImages(ctx, k.images())
+	changed, err = k.handle(c).LoadImages(ctx, k.images(c))
 	if err != nil && ctx.Err() == nil {
 		return changed, failure.New(failure.Prerequisite, err, "where no registry is to be had, set DEVENV_SOURCES to a sources file; see the README")
 	}
@@ -90,7 +107,8 @@ func (k *kindRuntime) ensureImages(ctx context.Context, c profiles.Cluster) (cha
 const dnsAnnotation = "devenv.dev/corefile"
 
 // ensureDNS makes pods find the issuer's name: CoreDNS answers it with the
-// issuer's Service.
+// issuer's Service, and in other clusters with the node that has it, whose name
+// the engine's network resolves.
 func (k *kindRuntime) ensureDNS(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
 	admin, err := k.admin(c.Name)
 	if err != nil {
@@ -108,7 +126,11 @@ func (k *kindRuntime) ensureDNS(ctx context.Context, c profiles.Cluster) (change
 	if err != nil {
 		return false, err
 	}
-	rule := fmt.Sprintf("    rewrite name exact %s %s\n", k.issuerHost(), identity.ServiceHost)
+	target := identity.ServiceHost
+	if c.Name != k.first().Name {
+		target = k.handle(k.first()).Node()
+	}
+	rule := fmt.Sprintf("    rewrite name exact %s %s\n", k.issuerHost(), target)
 	corefile := config.Data["Corefile"]
 	if !strings.Contains(corefile, rule) {
 		head, rest, ok := strings.Cut(corefile, "{\n")

@@ -11,6 +11,7 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
+	"github.com/devenv-oidc/devenv/provision/jwt"
 )
 
 // Grants by which tokens are to be had.
@@ -94,7 +95,7 @@ func (e *Environment) isUser(tokens identity.Tokens, email string) error {
 	if tokens.ID == "" || email == "" {
 		return nil
 	}
-	claims, err := identity.Claims(tokens.ID)
+	claims, err := jwt.Claims(tokens.ID)
 	if err == nil && claims["email"] != email {
 		err = failure.Newf(failure.Refused, "%v logged in, and not %s", claims["email"], email)
 	}
@@ -160,7 +161,7 @@ func (e *Environment) user(email string) (*profiles.User, error) {
 
 // Claims reads a token's claims without verifying it.
 func Claims(token string) (map[string]any, error) {
-	claims, err := identity.Claims(token)
+	claims, err := jwt.Claims(token)
 	if err != nil {
 		return nil, fmt.Errorf("could not read the token: %w", err)
 	}

@@ -43,6 +43,18 @@ func Ensure(ctx context.Context, client *kube.Client, a profiles.Access) (change
 	return changed || applied || pruned, err
 }
 
+// OpenIssuer lets everybody read the discovery document and the keys of the
+// cluster's service accounts' issuer
+// (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery).
+func OpenIssuer(ctx context.Context, client *kube.Client) (changed bool, err error) {
+	return client.Apply(ctx, kube.Object{
+		"apiVersion": rbacGroup + "/v1", "kind": "ClusterRoleBinding",
+		"metadata": kube.Object{"name": "devenv:public-issuer", "labels": kube.ManagedLabels()},
+		"roleRef":  kube.Object{"apiGroup": rbacGroup, "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
+		"subjects": []any{kube.Object{"apiGroup": rbacGroup, "kind": rbacv1.GroupKind, "name": "system:unauthenticated"}},
+	})
+}
+
 // Objects are the namespaces, roles and bindings as they are applied.
 func Objects(a profiles.Access) []kube.Object {
 	var objects []kube.Object

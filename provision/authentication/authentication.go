@@ -24,11 +24,16 @@ const group = "apiserver.config.k8s.io"
 // serviceAccountIssuer may not be an issuer of tokens for people too.
 const serviceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
 
-// Known is what only the environment knows of its Dex.
+// Known are the issuers that only the environment knows.
 type Known struct {
-	Issuer string // URL
-	CAPEM  string
+	Dex Issuer
+	// Clusters by name. One that is not known yet is left out of the file: it is
+	// written again when it is.
+	Clusters map[string]Issuer
 }
+
+// Issuer is where an issuer is, and who vouches for it.
+type Issuer struct{ URL, CAPEM string }
 
 // apiVersion is the newest that a version of Kubernetes has.
 func apiVersion(kubernetesVersion string) (string, error) {
@@ -59,24 +64,48 @@ func Render(c *profiles.AuthenticationConfiguration, known Known, kubernetesVers
 		return nil, err
 	}
 	document["apiVersion"], document["kind"] = v, "AuthenticationConfiguration"
-	issuers, _ := document["jwt"].([]any)
-	for _, one := range issuers {
+	all, _ := document["jwt"].([]any)
+	complete := []any{}
+	for _, one := range all {
 		authenticator, _ := one.(map[string]any)
 		issuer, _ := authenticator["issuer"].(map[string]any)
-		if issuer != nil && issuer["url"] == nil {
-			issuer["url"] = known.Issuer
-			if known.CAPEM != "" {
-				issuer["certificateAuthority"] = known.CAPEM
-			}
+		if known.fill(issuer) {
+			complete = append(complete, one)
 		}
 	}
+	document["jwt"] = complete
 	return yaml.Marshal(document)
+}
+
+// fill says where an issuer is that the profile gives no URL; false where that
+// is not known yet.
+func (k Known) fill(issuer map[string]any) bool {
+	if issuer["url"] != nil {
+		return true
+	}
+	is := k.Dex
+	if name, ok := issuer["cluster"].(string); ok {
+		is, ok = k.Clusters[name]
+		if !ok {
+			return false
+		}
+		delete(issuer, "cluster")
+	}
+	issuer["url"] = is.URL
+	if is.CAPEM != "" {
+		issuer["certificateAuthority"] = is.CAPEM
+	}
+	return true
 }
 
 // Mistakes are what the API server itself would refuse in a file, CEL that does
 // not compile among it, each with its place below the configuration.
 func Mistakes(c *profiles.AuthenticationConfiguration, kubernetesVersion string) []string {
-	text, err := Render(c, Known{Issuer: "https://dex.invalid"}, kubernetesVersion)
+	known := Known{Dex: Issuer{URL: "https://dex.invalid"}, Clusters: map[string]Issuer{}}
+	for _, a := range c.JWT {
+		known.Clusters[a.Issuer.Cluster] = Issuer{URL: "https://" + a.Issuer.Cluster + ".invalid"}
+	}
+	text, err := Render(c, known, kubernetesVersion)
 	if err != nil {
 		return []string{err.Error()}
 	}

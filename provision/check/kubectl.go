@@ -30,6 +30,22 @@ func (c *Cluster) KubectlIdentity(ctx context.Context, l Login) Result {
 	return result
 }
 
+// KubectlVersion proves that kubectl is told the API server's version.
+func (c *Cluster) KubectlVersion(ctx context.Context, l Login) Result {
+	result := Result{Group: "kubectl", Name: "kubectl version as " + l.Email}
+	out, err := c.Kubectl(ctx, l.Token, "get", "--raw=/version")
+	var version struct{ GitVersion string }
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &version)
+	}
+	if err != nil {
+		result.Detail = err.Error()
+		return result
+	}
+	result.OK, result.Detail = version.GitVersion != "", "the server is "+version.GitVersion
+	return result
+}
+
 // KubectlAccess proves, by really listing, the first list action that a user
 // can do and the first that they cannot: the latter must fail as Forbidden,
 // not as Unauthorized.

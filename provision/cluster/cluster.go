@@ -110,7 +110,11 @@ func (c *Cluster) poll(ctx context.Context, what string, ask func(context.Contex
 func (c *Cluster) Complete() bool { return c.spec.Complete() }
 
 // Node is the name of the control plane's container.
-func (c *Cluster) Node() string { return c.spec.Name + "-control-plane" }
+func (c *Cluster) Node() string { return NodeName(c.spec.Name) }
+
+// NodeName is the name of the control plane's container of a kind cluster, and
+// its host name on the engine's network.
+func NodeName(kindCluster string) string { return kindCluster + "-control-plane" }
 
 func (c *Cluster) waitForContainerd(ctx context.Context) error {
 	return c.poll(ctx, "containerd in the node "+c.Node(), func(ctx context.Context) error {

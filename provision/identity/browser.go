@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/devenv-oidc/devenv/provision/jwt"
 )
 
 // Browser has the user log in with a browser, at a URL that open is told: by an
@@ -49,7 +51,7 @@ func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, erro
 	if err != nil {
 		return Tokens{}, err
 	}
-	claims, err := Claims(got.ID)
+	claims, err := jwt.Claims(got.ID)
 	if err == nil && claims["nonce"] != nonce {
 		err = errors.New("the token is not for this login: it has another nonce")
 	}

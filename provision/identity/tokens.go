@@ -2,13 +2,10 @@ package identity
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"golang.org/x/oauth2"
 
@@ -116,21 +113,4 @@ type GrantError struct{ Client, Grant, Needs string }
 
 func (e *GrantError) Error() string {
 	return fmt.Sprintf("the client %q cannot be used for the grant %s: it needs %s", e.Client, e.Grant, e.Needs)
-}
-
-// Claims reads a token's claims without verifying it.
-func Claims(token string) (map[string]any, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil, fmt.Errorf("the token is no JWT: it has %d parts, not 3", len(parts))
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return nil, fmt.Errorf("the token's claims: %w", err)
-	}
-	claims := map[string]any{}
-	if err := json.Unmarshal(text, &claims); err != nil {
-		return nil, fmt.Errorf("the token's claims: %w", err)
-	}
-	return claims, nil
 }

@@ -1,15 +1,11 @@
 package identity
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/devenv-oidc/devenv/profiles"
 )
@@ -45,26 +41,5 @@ func TestTokenAsksAsRFC6749Says(t *testing.T) {
 	login.Client.Secret = "wrong"
 	if _, err = login.Password(t.Context(), "a@example.com", "right"); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "418") {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestClaims(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer := &Signer{key: jose.JSONWebKey{Key: key, KeyID: "k", Algorithm: string(jose.RS256)}}
-	token, err := signer.Sign(map[string]any{"sub": "x", "exp": 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	claims, err := Claims(token)
-	if err != nil || claims["sub"] != "x" {
-		t.Errorf("%v, %v", claims, err)
-	}
-	for _, bad := range []string{"", "a.b", "a.!.c", "a.YQ.c"} {
-		if _, err := Claims(bad); err == nil {
-			t.Errorf("%q has claims", bad)
-		}
 	}
 }

@@ -186,6 +186,8 @@ type Record struct {
 	// InternalPorts are those of plain processes that nobody outside of the
 	// environment needs, by name.
 	InternalPorts map[string]int `json:"internalPorts,omitempty"`
+	// Random are the values of the placeholders ${random.NAME}, by name.
+	Random map[string]string `json:"random,omitempty"`
 	// Sources is the sources file that the last `up` used, and Pins what came
 	// of it.
 	Sources string        `json:"sources,omitempty"`
