@@ -13,8 +13,12 @@ import (
 func (c *Cluster) Relay(ctx context.Context, port int, node string) (changed bool, err error) {
 	socket := fmt.Sprintf("[Socket]\nListenStream=127.0.0.1:%d\n[Install]\nWantedBy=sockets.target\n", port)
 	service := fmt.Sprintf("[Service]\nExecStart=/usr/lib/systemd/systemd-socket-proxyd %s:%d\n", node, port)
-	for name, text := range map[string]string{"devenv-issuer.socket": socket, "devenv-issuer.service": service} {
-		path := "/etc/systemd/system/" + name
+	for path, text := range map[string]string{
+		"/etc/systemd/system/devenv-issuer.socket":  socket,
+		"/etc/systemd/system/devenv-issuer.service": service,
+		// it tries the first address only, and node ports have none of IPv6
+		"/etc/gai.conf": "precedence ::ffff:0:0/96 100\n",
+	} {
 		if have, err := c.engine.output(ctx, "exec", c.Node(), "cat", path); err == nil && have == strings.TrimSpace(text) {
 			continue
 		}
