@@ -51,6 +51,8 @@ type Spec struct {
 	Connections []Connection `json:"connections,omitempty"`
 	// Dex is the OpenID Connect provider.
 	Dex Dex `json:"dex"`
+	// Share is how `devenv share` gives kubeconfigs to whoever logs in.
+	Share *Share `json:"share,omitempty"`
 	// CertManager issues Dex's serving certificate and keeps renewing it, where
 	// there are pods.
 	CertManager CertManager `json:"certManager,omitempty"`
@@ -107,6 +109,10 @@ type Access struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 	// ClusterRoles to create, beside those of Kubernetes.
 	ClusterRoles []ClusterRole `json:"clusterRoles,omitempty"`
+	// BuiltInRoles are ClusterRoles that Kubernetes has by itself, for labels.
+	BuiltInRoles []BuiltInRole `json:"builtInRoles,omitempty"`
+	// Roles to create in namespaces.
+	Roles []Role `json:"roles,omitempty"`
 	// Bindings of roles to users and groups.
 	Bindings []Binding `json:"bindings,omitempty"`
 }
@@ -116,6 +122,27 @@ type Access struct {
 type ClusterRole struct {
 	// Name of the ClusterRole; not one that Kubernetes itself has.
 	Name string `json:"name" jsonschema:"minLength=1"`
+	// Labels of it, beside devenv's own.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Rules, of which each grants something.
+	Rules []Rule `json:"rules" jsonschema:"minItems=1"`
+}
+
+// BuiltInRole is a ClusterRole that Kubernetes has by itself, such as view; what
+// it grants stays as it is.
+type BuiltInRole struct {
+	// Name of the ClusterRole: cluster-admin, admin, edit, view.
+	Name string `json:"name" jsonschema:"enum=cluster-admin,enum=admin,enum=edit,enum=view"`
+	// Labels to add.
+	Labels map[string]string `json:"labels"`
+}
+
+// Role is a set of rights in one namespace.
+type Role struct {
+	// Name of the Role.
+	Name string `json:"name" jsonschema:"minLength=1"`
+	// Namespace that it is in.
+	Namespace string `json:"namespace" jsonschema:"minLength=1"`
 	// Labels of it, beside devenv's own.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Rules, of which each grants something.
@@ -138,12 +165,14 @@ type Rule struct {
 }
 
 // Binding grants one ClusterRole to users and groups, in one namespace or,
-// without a namespace, everywhere.
+// without a namespace, everywhere; or a Role in its namespace.
 type Binding struct {
 	// Name of the RoleBinding or ClusterRoleBinding.
 	Name string `json:"name" jsonschema:"minLength=1"`
 	// ClusterRole to grant.
-	ClusterRole string `json:"clusterRole" jsonschema:"minLength=1"`
+	ClusterRole string `json:"clusterRole,omitempty"`
+	// Role to grant, of the binding's namespace.
+	Role string `json:"role,omitempty"`
 	// Namespace to grant it in; empty for all.
 	Namespace string `json:"namespace,omitempty"`
 	// Users by the name the API server gives them, prefix included.
@@ -172,6 +201,15 @@ type Dex struct {
 	Clients []Client `json:"clients" jsonschema:"minItems=1"`
 	// Users with a password in Dex's own database.
 	Users []User `json:"users" jsonschema:"minItems=1"`
+}
+
+// Share is a link that leads through Dex's login page to a kubeconfig.
+type Share struct {
+	// Client that the link logs in with, and that a cluster trusts. The link
+	// becomes one of its redirect URIs.
+	Client string `json:"client" jsonschema:"minLength=1"`
+	// Path of the link; "/kubeconfig" when empty.
+	Path string `json:"path,omitempty" jsonschema:"pattern=^/[-a-zA-Z0-9/_.]+$"`
 }
 
 // Client is an OAuth 2.0 client.
@@ -225,6 +263,19 @@ type Expectation struct {
 	Can []string `json:"can,omitempty"`
 	// Cannot lists the actions that must be refused with 403.
 	Cannot []string `json:"cannot,omitempty"`
+	// Trial is a binding that the check adds and removes.
+	Trial *Trial `json:"trial,omitempty"`
+}
+
+// Trial grants a user a ClusterRole while the check asks: what they can do then
+// must be refused before and after it.
+type Trial struct {
+	// ClusterRole to grant.
+	ClusterRole string `json:"clusterRole" jsonschema:"minLength=1"`
+	// Namespace to grant it in; empty for all.
+	Namespace string `json:"namespace,omitempty"`
+	// Can lists the actions that it must allow.
+	Can []string `json:"can" jsonschema:"minItems=1"`
 }
 
 // Cluster returns the cluster of that name, or nil.
@@ -298,6 +349,9 @@ func (e *Environment) setDefaults() {
 		if c := &e.Spec.Dex.Clients[i]; c.Name == "" {
 			c.Name = c.ID
 		}
+	}
+	if s := e.Spec.Share; s != nil {
+		s.Path = cmp.Or(s.Path, "/kubeconfig")
 	}
 	for i := range e.Spec.Connections {
 		c := &e.Spec.Connections[i]

@@ -16,6 +16,7 @@ func (e *Environment) mistakes() []string {
 	m.clusters(e)
 	m.dex(e)
 	m.connections(e)
+	m.share(e)
 	m.expectations(e)
 	if e.Spec.Runtime == RuntimeProcess {
 		for _, field := range e.NeedsPods() {
@@ -96,38 +97,59 @@ func (m *report) clusterIssuer(e *Environment, path, cluster string, i TokenIssu
 }
 
 func (m *report) access(path string, a Access) {
-	roles := map[string]bool{}
+	exists := func(p, namespace string) {
+		if namespace != "" && !slices.Contains(a.Namespaces, namespace) && !builtInNamespace(namespace) {
+			m.add(p+".namespace", "%q is not in %s.namespaces", namespace, path)
+		}
+	}
+	clusterRoles, roles, bindings := seen{}, seen{}, seen{}
 	for i, r := range a.ClusterRoles {
 		p := fmt.Sprintf("%s.clusterRoles[%d]", path, i)
-		if roles[r.Name] {
-			m.add(p+".name", "%q stands there twice", r.Name)
-		}
-		roles[r.Name] = true
+		clusterRoles.once(m, p, "", r.Name)
 		if builtInRole(r.Name) {
 			m.add(p+".name", "%q is a role of Kubernetes itself, choose another name", r.Name)
 		}
-		for j, rule := range r.Rules {
-			if len(rule.NonResourceURLs) == 0 && (len(rule.APIGroups) == 0 || len(rule.Resources) == 0) {
-				m.add(fmt.Sprintf("%s.rules[%d]", p, j), "grants nothing; set apiGroups and resources, or nonResourceURLs")
-			}
-			if len(rule.NonResourceURLs) > 0 && len(rule.APIGroups)+len(rule.Resources) > 0 {
-				m.add(fmt.Sprintf("%s.rules[%d]", p, j), "is about resources and about nonResourceURLs; make two of it")
-			}
-		}
+		m.rules(p, r.Rules)
 	}
-	names := map[string]bool{}
+	for i, r := range a.Roles {
+		p := fmt.Sprintf("%s.roles[%d]", path, i)
+		roles.once(m, p, r.Namespace, r.Name)
+		exists(p, r.Namespace)
+		m.rules(p, r.Rules)
+	}
 	for i, b := range a.Bindings {
 		p := fmt.Sprintf("%s.bindings[%d]", path, i)
-		key := b.Namespace + "/" + b.Name
-		if names[key] {
-			m.add(p+".name", "%q stands there twice", b.Name)
-		}
-		names[key] = true
+		bindings.once(m, p, b.Namespace, b.Name)
+		exists(p, b.Namespace)
 		if len(b.Users)+len(b.Groups) == 0 {
 			m.add(p, "binds nobody; set users or groups")
 		}
-		if b.Namespace != "" && !slices.Contains(a.Namespaces, b.Namespace) && !builtInNamespace(b.Namespace) {
-			m.add(p+".namespace", "%q is not in %s.namespaces", b.Namespace, path)
+		switch {
+		case (b.ClusterRole == "") == (b.Role == ""):
+			m.add(p, "grants one of clusterRole and role")
+		case b.Role != "" && !roles[b.Namespace+"/"+b.Role]:
+			m.add(p+".role", "there is no role %q in the namespace %q; without a namespace there are clusterRoles", b.Role, b.Namespace)
+		}
+	}
+}
+
+// seen are the names of objects, namespace/name.
+type seen map[string]bool
+
+func (s seen) once(m *report, path, namespace, name string) {
+	if s[namespace+"/"+name] {
+		m.add(path+".name", "%q stands there twice", name)
+	}
+	s[namespace+"/"+name] = true
+}
+
+func (m *report) rules(path string, rules []Rule) {
+	for i, rule := range rules {
+		if len(rule.NonResourceURLs) == 0 && (len(rule.APIGroups) == 0 || len(rule.Resources) == 0) {
+			m.add(fmt.Sprintf("%s.rules[%d]", path, i), "grants nothing; set apiGroups and resources, or nonResourceURLs")
+		}
+		if len(rule.NonResourceURLs) > 0 && len(rule.APIGroups)+len(rule.Resources) > 0 {
+			m.add(fmt.Sprintf("%s.rules[%d]", path, i), "is about resources and about nonResourceURLs; make two of it")
 		}
 	}
 }
@@ -181,6 +203,18 @@ func (m *report) dex(e *Environment) {
 	}
 }
 
+func (m *report) share(e *Environment) {
+	s := e.Spec.Share
+	trusts := func(c Cluster) bool { return c.Trust.Dex().ClientID == s.Client }
+	switch {
+	case s == nil:
+	case e.Client(s.Client) == nil:
+		m.add("spec.share.client", "there is no client %q in spec.dex.clients, they are: %s", s.Client, strings.Join(clientIDs(e), ", "))
+	case !slices.ContainsFunc(e.Spec.Clusters, trusts):
+		m.add("spec.share.client", "no cluster takes tokens for %q", s.Client)
+	}
+}
+
 // deviceCallback is the one redirect URI that is relative: Dex's own, of the
 // device grant.
 const deviceCallback = "/device/callback"
@@ -201,6 +235,9 @@ func (m *report) expectations(e *Environment) {
 		}
 		m.actions(path+".can", x.Can)
 		m.actions(path+".cannot", x.Cannot)
+		if x.Trial != nil {
+			m.actions(path+".trial.can", x.Trial.Can)
+		}
 	}
 }
 

@@ -94,7 +94,7 @@ func nameFlag(name string) string {
 const DefaultName = "dev"
 
 // issuerHost is the issuer's name, for everybody who has to find it.
-func (e *Environment) issuerHost() string { return e.runtime.issuerHost() }
+func (e *Environment) issuerHost() string { return e.runtime.host("dex") }
 
 // Issuer is the issuer's URL: the same from the host, from the API server,
 // from pods and from other clusters.

@@ -17,10 +17,12 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/access"
 	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/jwt"
+	"github.com/devenv-oidc/devenv/provision/trust"
 )
 
 func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error) {
@@ -89,7 +91,7 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 	if err != nil {
 		return nil, err
 	}
-	var identities, rights, kubectl []proof
+	var identities, rights, kubectl, trials []proof
 	for _, u := range e.acceptedUsers(c) {
 		identities = append(identities, func() []check.Result { return []check.Result{target.Identity(ctx, logins[u.Email])} })
 	}
@@ -100,6 +102,9 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 		identities = append(identities, func() []check.Result { return check.Claims(logins[x.User], e.Issuer(), x) })
 		rights = append(rights, func() []check.Result { return target.Access(ctx, logins[x.User], x) })
 		kubectl = append(kubectl, func() []check.Result { return target.KubectlAccess(ctx, logins[x.User], x) })
+		if x.Trial != nil {
+			trials = append(trials, func() []check.Result { return e.trial(ctx, target, logins[x.User], x) })
+		}
 	}
 	first := e.acceptedUsers(c)[0]
 	kubectl = append(kubectl, func() []check.Result { return []check.Result{target.KubectlIdentity(ctx, logins[first.Email])} })
@@ -108,7 +113,23 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 		func() []check.Result { return check.Concurrently(kubectl) },
 		func() []check.Result { return target.Refusals(ctx, refusals) },
 	})
+	results = append(results, check.Concurrently(trials)...) // after what the expectations say without them
 	return e.in(c, results...), ctx.Err()
+}
+
+// trial proves what a binding changes for a user.
+func (e *Environment) trial(ctx context.Context, target *check.Cluster, l check.Login, x profiles.Expectation) []check.Result {
+	binding := profiles.Binding{
+		Name: "devenv-trial-" + trust.Fingerprint([]byte(l.Email + x.Trial.ClusterRole + x.Trial.Namespace))[:10], ClusterRole: x.Trial.ClusterRole,
+		Namespace: x.Trial.Namespace, Users: []string{l.Username},
+	}
+	admin, err := e.admin(x.Cluster)
+	if err != nil {
+		return []check.Result{{Group: "trial", Name: l.Email + " with " + x.Trial.ClusterRole, Detail: err.Error()}}
+	}
+	return target.Trial(ctx, l, *x.Trial,
+		func(ctx context.Context) error { return access.Bind(ctx, admin, binding) },
+		func(ctx context.Context) error { return access.Unbind(ctx, admin, binding) })
 }
 
 // acceptedUsers are those whose tokens a cluster takes: where the user name is

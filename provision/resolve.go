@@ -66,6 +66,14 @@ func resolve(home state.Home, name, runtime string, profile *profiles.Environmen
 	if r.APIPorts, err = choosePorts(clusters, old.APIPorts, taken); err != nil {
 		return nil, err
 	}
+	if profile.Spec.Share != nil {
+		if r.SharePort = old.SharePort; r.SharePort == 0 {
+			if r.SharePort, err = freePort(firstAPIPort, lastAPIPort, taken); err != nil {
+				return nil, err
+			}
+		}
+		taken[r.SharePort] = true
+	}
 	if runtime == profiles.RuntimeProcess {
 		r.InternalPorts, err = choosePorts(internalPorts(profile), old.InternalPorts, taken)
 	}

@@ -57,9 +57,9 @@ type runtime interface {
 	cluster(c profiles.Cluster) Cluster
 	// everMade says whether a cluster was ever finished; it needs no find.
 	everMade() bool
-	// issuerHost is the issuer's name, and constraint what the environment's
-	// authority may sign for.
-	issuerHost() string
+	// host is the name of something that the environment serves, and constraint
+	// what its authority may sign for.
+	host(of string) string
 	constraint() trust.Constraint
 	// server is the URL by which other clusters reach a cluster's API server.
 	server(c profiles.Cluster) string

@@ -32,7 +32,7 @@ func newKindRuntime(e *Environment) *kindRuntime {
 // domain is what the environment's authority may sign for.
 func (k *kindRuntime) domain() string { return k.record.Name + ".localhost" }
 
-func (k *kindRuntime) issuerHost() string { return "dex." + k.domain() }
+func (k *kindRuntime) host(of string) string { return of + "." + k.domain() }
 
 func (k *kindRuntime) constraint() trust.Constraint { return trust.Domain(k.domain()) }
 

@@ -28,11 +28,13 @@ func newProcessRuntime(e *Environment) *processRuntime {
 	return &processRuntime{Environment: e, handles: map[string]*process.Cluster{}}
 }
 
-// issuerHost is a name that every resolver knows: the processes have the
-// host's, and that of a Debian does not know names below localhost.
-func (p *processRuntime) issuerHost() string { return "localhost" }
+// localhost is a name that every resolver knows: the processes have the host's,
+// and that of a Debian does not know names below it.
+const localhost = "localhost"
 
-func (p *processRuntime) constraint() trust.Constraint { return trust.Host(p.issuerHost()) }
+func (p *processRuntime) host(string) string { return localhost }
+
+func (p *processRuntime) constraint() trust.Constraint { return trust.Host(localhost) }
 
 func (p *processRuntime) find(context.Context) error { return process.Supported() }
 

@@ -148,7 +148,7 @@ func (e *Environment) ensureSeed(ctx context.Context, c profiles.Cluster) (chang
 		return false, err
 	}
 	defer close()
-	clients, err := dex.EnsureClients(ctx, e.record.Profile.Spec.Dex.Clients)
+	clients, err := dex.EnsureClients(ctx, e.clients())
 	if err != nil {
 		return clients, err
 	}

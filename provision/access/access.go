@@ -3,14 +3,16 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/kube"
@@ -23,6 +25,12 @@ const rbacGroup = "rbac.authorization.k8s.io"
 var labels = kube.Object{"app.kubernetes.io/managed-by": kube.FieldManager, "devenv.dev/part": "access"}
 
 const selector = kube.ManagedSelector + ",devenv.dev/part=access"
+
+// builtIn marks the roles that Kubernetes has by itself, where the profile only
+// added labels: they must never be deleted.
+var builtIn = kube.Object{"devenv.dev/part": "labels"}
+
+const builtInSelector = "devenv.dev/part=labels"
 
 // Ensure makes a cluster have these namespaces and bindings, and none that an
 // earlier profile had. Namespaces are never deleted: they may hold somebody's
@@ -64,8 +72,23 @@ func Objects(a profiles.Access) []kube.Object {
 			"metadata": kube.Object{"name": name, "labels": labels},
 		})
 	}
+	for _, r := range a.BuiltInRoles {
+		objects = append(objects, kube.Object{
+			"apiVersion": rbacGroup + "/v1", "kind": "ClusterRole",
+			"metadata": kube.Object{"name": r.Name, "labels": with(r.Labels, builtIn)},
+		})
+	}
 	for _, r := range a.ClusterRoles {
-		objects = append(objects, clusterRole(r))
+		objects = append(objects, kube.Object{
+			"apiVersion": rbacGroup + "/v1", "kind": "ClusterRole",
+			"metadata": kube.Object{"name": r.Name, "labels": with(r.Labels, labels)}, "rules": r.Rules,
+		})
+	}
+	for _, r := range a.Roles {
+		objects = append(objects, kube.Object{
+			"apiVersion": rbacGroup + "/v1", "kind": "Role",
+			"metadata": kube.Object{"name": r.Name, "namespace": r.Namespace, "labels": with(r.Labels, labels)}, "rules": r.Rules,
+		})
 	}
 	for _, b := range a.Bindings {
 		objects = append(objects, binding(b))
@@ -73,16 +96,14 @@ func Objects(a profiles.Access) []kube.Object {
 	return objects
 }
 
-func clusterRole(r profiles.ClusterRole) kube.Object {
-	marked := kube.Object{}
-	for key, value := range r.Labels {
-		marked[key] = value
+// with are the profile's labels and devenv's own.
+func with(own map[string]string, ours kube.Object) kube.Object {
+	all := kube.Object{}
+	for key, value := range own {
+		all[key] = value
 	}
-	maps.Copy(marked, labels)
-	return kube.Object{
-		"apiVersion": rbacGroup + "/v1", "kind": "ClusterRole",
-		"metadata": kube.Object{"name": r.Name, "labels": marked}, "rules": r.Rules,
-	}
+	maps.Copy(all, ours)
+	return all
 }
 
 func binding(b profiles.Binding) kube.Object {
@@ -101,9 +122,35 @@ func binding(b profiles.Binding) kube.Object {
 	}
 	return kube.Object{
 		"apiVersion": rbacGroup + "/v1", "kind": kind, "metadata": metadata,
-		"roleRef":  kube.Object{"apiGroup": rbacGroup, "kind": "ClusterRole", "name": b.ClusterRole},
+		"roleRef":  kube.Object{"apiGroup": rbacGroup, "kind": roleKind(b), "name": cmp.Or(b.Role, b.ClusterRole)},
 		"subjects": subjects,
 	}
+}
+
+func roleKind(b profiles.Binding) string {
+	if b.Role != "" {
+		return "Role"
+	}
+	return "ClusterRole"
+}
+
+// Bind grants what a binding says until Unbind; the next Ensure takes away what
+// nobody took back.
+func Bind(ctx context.Context, client *kube.Client, b profiles.Binding) error {
+	if _, err := deleteOtherRole(ctx, client, b); err != nil {
+		return err
+	}
+	_, err := client.Apply(ctx, binding(b))
+	return err
+}
+
+// Unbind takes it back.
+func Unbind(ctx context.Context, client *kube.Client, b profiles.Binding) error {
+	kind := bindings
+	if b.Namespace == "" {
+		kind = clusterRoleBindings
+	}
+	return remove(ctx, client, kind, b.Namespace, b.Name)
 }
 
 // deleteOtherRole removes a binding that grants another role: a roleRef cannot
@@ -123,77 +170,65 @@ func deleteOtherRole(ctx context.Context, client *kube.Client, b profiles.Bindin
 	if err != nil {
 		return false, fmt.Errorf("could not read the binding %q: %w", b.Name, err)
 	}
-	if have.Kind == "ClusterRole" && have.Name == b.ClusterRole {
+	if have.Kind == roleKind(b) && have.Name == cmp.Or(b.Role, b.ClusterRole) {
 		return false, nil
 	}
-	return true, deleteBinding(ctx, client, b.Namespace, b.Name)
+	return true, Unbind(ctx, client, b)
 }
 
-func deleteBinding(ctx context.Context, client *kube.Client, namespace, name string) error {
-	var err error
-	if namespace == "" {
-		err = client.Core.RbacV1().ClusterRoleBindings().Delete(ctx, name, metav1.DeleteOptions{})
-	} else {
-		err = client.Core.RbacV1().RoleBindings(namespace).Delete(ctx, name, metav1.DeleteOptions{})
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("could not delete the binding %q: %w", name, err)
-	}
-	return nil
-}
+// The kinds that are pruned: bindings before the roles they name.
+var (
+	clusterRoleBindings = rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings")
+	bindings            = rbacv1.SchemeGroupVersion.WithResource("rolebindings")
+	clusterRoles        = rbacv1.SchemeGroupVersion.WithResource("clusterroles")
+	roles               = rbacv1.SchemeGroupVersion.WithResource("roles")
+)
 
 // prune deletes roles and bindings that devenv made and the profile no longer
-// has.
+// has, and takes its labels off the roles that Kubernetes has by itself.
 func prune(ctx context.Context, client *kube.Client, keep profiles.Access) (changed bool, err error) {
-	bindings, err := pruneBindings(ctx, client, keep.Bindings)
-	if err != nil {
-		return bindings, err
+	type object struct{ kind, namespace, name string }
+	wanted := map[object]bool{}
+	for _, o := range Objects(keep) {
+		u := unstructured.Unstructured{Object: o}
+		wanted[object{u.GetKind(), u.GetNamespace(), u.GetName()}] = true
 	}
-	roles, err := client.Core.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return bindings, fmt.Errorf("could not list roles: %w", err)
+	for _, kind := range []schema.GroupVersionResource{clusterRoleBindings, bindings, clusterRoles, roles} {
+		list, err := client.Dynamic.Resource(kind).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			return changed, fmt.Errorf("could not list %s: %w", kind.Resource, err)
+		}
+		for _, o := range list.Items {
+			if wanted[object{o.GetKind(), o.GetNamespace(), o.GetName()}] {
+				continue
+			}
+			if err := remove(ctx, client, kind, o.GetNamespace(), o.GetName()); err != nil {
+				return changed, err
+			}
+			changed = true
+		}
 	}
-	for _, r := range roles.Items {
-		if slices.ContainsFunc(keep.ClusterRoles, func(k profiles.ClusterRole) bool { return k.Name == r.Name }) {
+	labelled, err := client.Core.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{LabelSelector: builtInSelector})
+	if err != nil {
+		return changed, fmt.Errorf("could not list clusterroles: %w", err)
+	}
+	for _, r := range labelled.Items {
+		if wanted[object{"ClusterRole", "", r.Name}] {
 			continue
 		}
-		if err := client.Core.RbacV1().ClusterRoles().Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return changed, fmt.Errorf("could not delete the ClusterRole %q: %w", r.Name, err)
-		}
-		changed = true
-	}
-	return bindings || changed, nil
-}
-
-func pruneBindings(ctx context.Context, client *kube.Client, keep []profiles.Binding) (changed bool, err error) {
-	wanted := map[[2]string]bool{}
-	for _, b := range keep {
-		wanted[[2]string{b.Namespace, b.Name}] = true
-	}
-	list := metav1.ListOptions{LabelSelector: selector}
-	everywhere, err := client.Core.RbacV1().ClusterRoleBindings().List(ctx, list)
-	if err != nil {
-		return false, fmt.Errorf("could not list bindings: %w", err)
-	}
-	namespaced, err := client.Core.RbacV1().RoleBindings("").List(ctx, list)
-	if err != nil {
-		return false, fmt.Errorf("could not list bindings: %w", err)
-	}
-	var found [][2]string
-	for _, b := range everywhere.Items {
-		found = append(found, [2]string{"", b.Name})
-	}
-	for _, b := range namespaced.Items {
-		found = append(found, [2]string{b.Namespace, b.Name})
-	}
-	for _, f := range found {
-		if wanted[f] {
-			continue
-		}
-		if err := deleteBinding(ctx, client, f[0], f[1]); err != nil {
+		bare := kube.Object{"apiVersion": rbacGroup + "/v1", "kind": "ClusterRole", "metadata": kube.Object{"name": r.Name}}
+		if _, err := client.Apply(ctx, bare); err != nil { // which takes back what was applied before
 			return changed, err
 		}
 		changed = true
 	}
 	return changed, nil
+}
+
+func remove(ctx context.Context, client *kube.Client, kind schema.GroupVersionResource, namespace, name string) error {
+	err := client.Dynamic.Resource(kind).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("could not delete %q of %s: %w", name, kind.Resource, err)
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -10,10 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
-
-	"github.com/devenv-oidc/devenv/provision/jwt"
 )
 
 // Browser has the user log in with a browser, at a URL that open is told: by an
@@ -24,18 +19,16 @@ func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, erro
 	if err != nil {
 		return Tokens{}, err
 	}
-	config := l.config()
-	config.RedirectURL = redirect.String()
-	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
+	code := NewCode(redirect.String())
 	answers := make(chan callback, 1)
-	server := &http.Server{Handler: callbackHandler(redirect.Path, state, answers), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: callbackHandler(redirect.Path, code.State, answers), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = server.Shutdown(closing) // so that the browser gets its page
 	}()
-	open(config.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("nonce", nonce)))
+	open(l.CodeURL(code))
 
 	var answer callback
 	select {
@@ -46,16 +39,7 @@ func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, erro
 	if answer.refused != nil {
 		return Tokens{}, answer.refused
 	}
-	token, err := config.Exchange(l.with(ctx), answer.code, oauth2.VerifierOption(verifier))
-	got, err := tokens("whoever used the browser", token, err)
-	if err != nil {
-		return Tokens{}, err
-	}
-	claims, err := jwt.Claims(got.ID)
-	if err == nil && claims["nonce"] != nonce {
-		err = errors.New("the token is not for this login: it has another nonce")
-	}
-	return got, err
+	return l.Exchange(ctx, code, answer.code)
 }
 
 // listen opens the first redirect URI of the client that is on the loopback and

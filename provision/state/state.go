@@ -186,6 +186,8 @@ type Record struct {
 	// InternalPorts are those of plain processes that nobody outside of the
 	// environment needs, by name.
 	InternalPorts map[string]int `json:"internalPorts,omitempty"`
+	// SharePort is where `devenv share` listens; 0 where nothing is shared.
+	SharePort int `json:"sharePort,omitempty"`
 	// Random are the values of the placeholders ${random.NAME}, by name.
 	Random map[string]string `json:"random,omitempty"`
 	// Sources is the sources file that the last `up` used, and Pins what came
@@ -201,7 +203,11 @@ type Record struct {
 // Ports are all ports of the environment.
 func (r *Record) Ports() []int {
 	ports := append(slices.Collect(maps.Values(r.APIPorts)), slices.Collect(maps.Values(r.InternalPorts))...)
-	return append(ports, r.IssuerPort)
+	ports = append(ports, r.IssuerPort)
+	if r.SharePort != 0 {
+		ports = append(ports, r.SharePort)
+	}
+	return ports
 }
 
 // Timing is how long one step took.
