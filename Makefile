@@ -39,8 +39,12 @@ test: unit e2e ## all tests: unit and end-to-end
 unit: ## fast tests, offline
 	go test -race $$(go list ./... | grep -v /e2e$$)
 
+.PHONY: browser
+browser: ## Chromium from Debian's packages, if none is there: a test logs in with it
+	@(command -v chromium && command -v certutil) > /dev/null || go run ./e2e/lab browser
+
 .PHONY: e2e
-e2e: build ## end-to-end tests on real clusters
+e2e: build browser ## end-to-end tests on real clusters
 	@$(call with-sources,lab) go test -count=1 -timeout=40m -parallel=3 $(ARGS) ./e2e
 
 .PHONY: bench

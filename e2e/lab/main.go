@@ -6,6 +6,7 @@
 //	lab            make everything; the last line on stdout is the sources file
 //	lab auto       the same where an engine answers; else only the programs
 //	               that devenv runs as plain processes
+//	lab browser    a Chromium and certutil, which one test logs in with
 //	lab undo       take back what was changed on this machine
 //	lab save FILE  write the cache as one compressed file
 //	lab load FILE  read such a file
@@ -46,6 +47,8 @@ func run(ctx context.Context, args []string) error {
 		return l.up(ctx)
 	case args[0] == "auto" && len(args) == 1:
 		return l.auto(ctx)
+	case args[0] == "browser" && len(args) == 1:
+		return l.install(ctx, "chromium", "libnss3-tools")
 	case args[0] == "undo" && len(args) == 1:
 		return l.undo(ctx)
 	case args[0] == "save" && len(args) == 2:
@@ -53,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 	case args[0] == "load" && len(args) == 2:
 		return l.load(ctx, args[1])
 	}
-	return errors.New("usage: lab [auto | undo | save FILE | load FILE]")
+	return errors.New("usage: lab [auto | browser | undo | save FILE | load FILE]")
 }
 
 // up makes the sources file, or finds that none is needed.
