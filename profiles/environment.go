@@ -7,8 +7,6 @@ package profiles
 
 import (
 	"cmp"
-	"maps"
-	"slices"
 )
 
 // APIVersion and Kind stand at the head of every profile.
@@ -51,6 +49,10 @@ type Spec struct {
 	Connections []Connection `json:"connections,omitempty"`
 	// Dex is the OpenID Connect provider.
 	Dex Dex `json:"dex"`
+	// Endpoints are what pods serve to everybody, as Dex serves the issuer.
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	// Probes are requests that the check makes from inside the clusters.
+	Probes []Probe `json:"probes,omitempty"`
 	// Share is how `devenv share` gives kubeconfigs to whoever logs in.
 	Share *Share `json:"share,omitempty"`
 	// CertManager issues Dex's serving certificate and keeps renewing it, where
@@ -75,6 +77,28 @@ type Cluster struct {
 	PublicIssuer bool `json:"publicIssuer,omitempty"`
 	// Access is who may do what.
 	Access Access `json:"access,omitempty"`
+	// Charts to install, in this order.
+	Charts []Chart `json:"charts,omitempty"`
+	// Objects to apply, in this order and after the charts, as in their YAML.
+	// Their strings may have placeholders. Their Deployments must come to run.
+	Objects []map[string]any `json:"objects,omitempty"`
+}
+
+// Chart is a Helm chart beside those that devenv itself installs.
+type Chart struct {
+	// Name of the chart; of the release too, if that has none.
+	Name    string `json:"name" jsonschema:"minLength=1"`
+	Release string `json:"release,omitempty"`
+	// Repository is the https address of a chart repository. A sources file may
+	// name a folder in its place.
+	Repository string `json:"repository" jsonschema:"pattern=^https?://"`
+	Version    string `json:"version" jsonschema:"minLength=1"`
+	// SHA256 of the chart's archive, in hex; any when empty.
+	SHA256 string `json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$"`
+	// Namespace of the release; it is created.
+	Namespace string `json:"namespace" jsonschema:"minLength=1"`
+	// Values of the chart; their strings may have placeholders.
+	Values map[string]any `json:"values,omitempty"`
 }
 
 // Trust is how an API server comes to trust issuers: one by flags, or any
@@ -189,6 +213,8 @@ type CertManager struct {
 
 // Dex configures the provider.
 type Dex struct {
+	// Version of Dex by its pin; that of the pinned chart when empty.
+	Version string `json:"version,omitempty"`
 	// Port of the issuer, the same on the host's loopback, on the node and in
 	// the cluster; one that is free when 0.
 	Port int `json:"port,omitempty" jsonschema:"minimum=30000,maximum=32767"`
@@ -227,6 +253,9 @@ type Client struct {
 	RedirectURIs []string `json:"redirectURIs,omitempty"`
 	// TrustedPeers are clients that may ask for tokens with this one's audience.
 	TrustedPeers []string `json:"trustedPeers,omitempty"`
+	// Grants that the client is meant for; that it can be used for them is
+	// checked beforehand.
+	Grants []string `json:"grants,omitempty" jsonschema:"enum=password,enum=browser,enum=device,enum=client-credentials"`
 }
 
 // User is a person with a password.
@@ -308,20 +337,6 @@ func (e *Environment) Client(id string) *Client {
 	return nil
 }
 
-// NeedsPods names the fields that mean something only where pods run.
-func (e *Environment) NeedsPods() []string {
-	var fields []string
-	for _, key := range slices.Sorted(maps.Keys(e.Spec.Dex.Values)) {
-		if key != "config" {
-			fields = append(fields, "spec.dex.values."+key)
-		}
-	}
-	if len(e.Spec.CertManager.Values) > 0 {
-		fields = append(fields, "spec.certManager.values")
-	}
-	return fields
-}
-
 // setDefaults fills what a profile may leave out.
 func (e *Environment) setDefaults() {
 	if e.Spec.Runtime == "" {
@@ -330,8 +345,16 @@ func (e *Environment) setDefaults() {
 	if e.Spec.Dex.IDTokenLifetime == "" {
 		e.Spec.Dex.IDTokenLifetime = "1h"
 	}
+	for i := range e.Spec.Probes {
+		p := &e.Spec.Probes[i]
+		p.CA = cmp.Or(p.CA, "${ca}")
+		p.Status = cmp.Or(p.Status, 200)
+	}
 	for i := range e.Spec.Clusters {
 		c := &e.Spec.Clusters[i]
+		for j := range c.Charts {
+			c.Charts[j].Release = cmp.Or(c.Charts[j].Release, c.Charts[j].Name)
+		}
 		if c.KubernetesVersion == "" {
 			c.KubernetesVersion = Pinned().DefaultKubernetes
 		}

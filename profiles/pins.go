@@ -24,6 +24,8 @@ type Pins struct {
 	NodeImages map[string]NodeImagePin `json:"nodeImages,omitempty"`
 	// Charts by name.
 	Charts map[string]ChartPin `json:"charts,omitempty"`
+	// Dex are versions of Dex beside that of its chart, by name.
+	Dex map[string]DexPin `json:"dex,omitempty"`
 	// Images that profiles name by ${images.NAME}.
 	Images map[string]ImagePin `json:"images,omitempty"`
 	// Programs of the process runtime that are files already. Those that are
@@ -64,6 +66,42 @@ type ChartPin struct {
 	// Images that the chart's pods run, by the key of the chart's values under
 	// which each is set ("" for the top).
 	Images map[string]ImagePin `json:"images"`
+}
+
+// DexPin is a version of Dex that a profile may ask for.
+type DexPin struct {
+	Image ImagePin `json:"image"`
+	// Grants that it has and the chart's own version has not.
+	Grants []string `json:"grants,omitempty"`
+}
+
+// DexImage is the image of a version of Dex; "" is that of its chart.
+func (p Pins) DexImage(version string) ImagePin {
+	if pin, ok := p.Dex[version]; ok {
+		return pin.Image
+	}
+	return p.Charts["dex"].Images[""]
+}
+
+// DexHas says whether a version of Dex has a grant that not all of them have.
+func (p Pins) DexHas(version, grant string) bool {
+	return slices.Contains(p.Dex[version].Grants, grant)
+}
+
+func (p Pins) knowsDex(version string) bool {
+	_, ok := p.Dex[version]
+	return ok
+}
+
+// dexWith are the versions that have a grant.
+func (p Pins) dexWith(grant string) []string {
+	var versions []string
+	for _, v := range slices.Sorted(maps.Keys(p.Dex)) {
+		if p.DexHas(v, grant) {
+			versions = append(versions, v)
+		}
+	}
+	return versions
 }
 
 // ImagePin is one container image.
@@ -130,6 +168,14 @@ func PinnedWith(sourcesFile string) (Pins, error) {
 		for name, file := range files {
 			files[name] = absolute(file)
 		}
+	}
+	pins.Dex = map[string]DexPin{}
+	maps.Copy(pins.Dex, Pinned().Dex)
+	for version, d := range sources.Dex {
+		pin := pins.Dex[version]
+		pin.Image = d.Image
+		pin.Image.Archive = absolute(pin.Image.Archive)
+		pins.Dex[version] = pin
 	}
 	pins.Images = map[string]ImagePin{}
 	maps.Copy(pins.Images, Pinned().Images)

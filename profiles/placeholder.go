@@ -42,6 +42,11 @@ func (e *Environment) Placeholders() []Placeholder {
 			list = append(list, Placeholder{"clients." + c.ID + ".secret", "the secret of the client " + c.ID})
 		}
 	}
+	for _, x := range e.Spec.Endpoints {
+		list = append(list,
+			Placeholder{"endpoints." + x.Name + ".host", "the host name of the endpoint " + x.Name},
+			Placeholder{"endpoints." + x.Name + ".url", "the URL of the endpoint " + x.Name})
+	}
 	for _, name := range slices.Sorted(maps.Keys(Pinned().Images)) {
 		list = append(list, Placeholder{"images." + name, "the image that is pinned as " + name})
 	}
@@ -67,6 +72,25 @@ func UsedPlaceholders(part any) []string {
 	used := map[string]bool{}
 	_, _ = Fill(string(text), func(name string) (string, error) { used[name] = true; return "", nil })
 	return slices.Sorted(maps.Keys(used))
+}
+
+// Filled are the placeholders that the profile has, with what takes their place.
+func (e *Environment) Filled() []Placeholder {
+	known := map[string]string{}
+	for _, p := range e.Placeholders() {
+		known[p.Name] = p.Is
+	}
+	var list []Placeholder
+	for _, name := range UsedPlaceholders(e.Spec) {
+		is := known[name]
+		if RandomPlaceholder(name) {
+			is = "32 random bytes in base64, made once"
+		}
+		if is != "" {
+			list = append(list, Placeholder{name, is})
+		}
+	}
+	return list
 }
 
 // Fill puts values in the places of placeholders.

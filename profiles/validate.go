@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"sort"
@@ -17,6 +18,7 @@ func (e *Environment) mistakes() []string {
 	m.dex(e)
 	m.connections(e)
 	m.share(e)
+	m.workloads(e)
 	m.expectations(e)
 	if e.Spec.Runtime == RuntimeProcess {
 		for _, field := range e.NeedsPods() {
@@ -168,6 +170,9 @@ func (m *report) dex(e *Environment) {
 	if d, err := time.ParseDuration(e.Spec.Dex.IDTokenLifetime); err != nil || d < time.Minute {
 		m.add("spec.dex.idTokenLifetime", "%q is not a duration of at least 1m, such as 30m or 8h", e.Spec.Dex.IDTokenLifetime)
 	}
+	if v := e.Spec.Dex.Version; v != "" && !Pinned().knowsDex(v) {
+		m.add("spec.dex.version", "no Dex %q is pinned; there are: %s", v, strings.Join(slices.Sorted(maps.Keys(Pinned().Dex)), ", "))
+	}
 	ids := map[string]bool{}
 	for i, c := range e.Spec.Dex.Clients {
 		path := fmt.Sprintf("spec.dex.clients[%d]", i)
@@ -179,9 +184,14 @@ func (m *report) dex(e *Environment) {
 			m.add(path+".secret", "a public client has none")
 		}
 		for j, uri := range c.RedirectURIs {
-			if u, err := url.Parse(uri); uri != deviceCallback && (err != nil || u.Scheme == "") {
+			m.placeholders(e, fmt.Sprintf("%s.redirectURIs[%d]", path, j), uri)
+			known, _ := Fill(uri, func(string) (string, error) { return "https://x.localhost", nil })
+			if u, err := url.Parse(known); uri != deviceCallback && (err != nil || u.Scheme == "") {
 				m.add(fmt.Sprintf("%s.redirectURIs[%d]", path, j), "%q is not an absolute URI", uri)
 			}
+		}
+		for j, g := range c.Grants {
+			m.grant(e, fmt.Sprintf("%s.grants[%d]", path, j), c, g)
 		}
 		for j, peer := range c.TrustedPeers {
 			if e.Client(peer) == nil {

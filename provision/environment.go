@@ -206,6 +206,11 @@ func (e *Environment) apiServerFlags(c profiles.Cluster, caFile, configFile stri
 // any.
 func (e *Environment) first() profiles.Cluster { return e.record.Profile.Spec.Clusters[0] }
 
+// dexImage is the image of the Dex that the profile asks for.
+func (e *Environment) dexImage() profiles.ImagePin {
+	return e.pins.DexImage(e.record.Profile.Spec.Dex.Version)
+}
+
 // cacheFolder is where what was downloaded is kept, for all environments.
 func cacheFolder(of string) (string, error) {
 	cache, err := os.UserCacheDir()

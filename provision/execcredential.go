@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 
+	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/jwt"
 )
@@ -40,6 +41,9 @@ func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token st
 	if err != nil {
 		return "", time.Time{}, err
 	}
+	if r.Grant == GrantClientCredentials {
+		user = &profiles.User{} // nobody
+	}
 	// a password is at hand, a person is not: only they need a refresh token,
 	// and nobody knows who they are before they have logged in
 	offline := r.Grant == GrantBrowser || r.Grant == GrantDevice
@@ -48,7 +52,7 @@ func (e *Environment) cachedToken(ctx context.Context, r TokenRequest) (token st
 		who = r.User
 	}
 	// the password is part of the key, so that a changed one is tried
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", who, r.Client, user.Password, r.Password, r.Grant))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s\n%s", who, r.Client, user.Password, r.Password, r.Grant, r.Audience))
 	file := hex.EncodeToString(sum[:8])
 	var kept identity.Tokens
 	if text, err := e.dir.Read("tokens", file); err == nil && json.Unmarshal(text, &kept) == nil {

@@ -37,9 +37,16 @@ func (e *Environment) value(name string) (string, error) {
 		if c := e.record.Profile.Client(strings.TrimSuffix(rest, ".secret")); c != nil {
 			return c.Secret, nil
 		}
+	case "endpoints":
+		endpoint, what, _ := strings.Cut(rest, ".")
+		if port, ok := e.record.EndpointPorts[endpoint]; ok && what == "host" {
+			return e.runtime.host(endpoint), nil
+		} else if ok {
+			return fmt.Sprintf("https://%s:%d", e.runtime.host(endpoint), port), nil
+		}
 	case "images":
 		if image, ok := e.pins.Images[rest]; ok {
-			return image.Ref(), nil
+			return image.Pinned(), nil
 		}
 	case "clusters":
 		cluster, what, _ := strings.Cut(rest, ".")

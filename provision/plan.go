@@ -22,7 +22,7 @@ func (k *kindRuntime) plan() []Step {
 		{"charts", "Charts of Dex and cert-manager", needs("engine"), k.ensureCharts},
 		{"node-image", "Node image, Kubernetes " + main.KubernetesVersion, needs("engine"), on(k.ensureNodeImage)},
 		{"configuration", "Issuers that cluster " + main.Name + " trusts", needs("trust"), on(k.ensureConfiguration)},
-		{"node", "Node of cluster " + main.Name, needs("configuration", "node-image"), on(k.ensureNode)},
+		{"node", "Node of cluster " + main.Name, k.beforeNodes("configuration", "node-image"), on(k.ensureNode)},
 		{"images", "Images of Dex and cert-manager in the node", needs("node"), on(k.ensureImages)},
 		{"api-server", "API server that trusts " + k.issuerHost(), needs("node"), on(k.ensureAPIServer)},
 		{"dns", "Issuer's name in cluster DNS", needs("api-server"), on(k.ensureDNS)},
@@ -35,10 +35,23 @@ func (k *kindRuntime) plan() []Step {
 		{"cert-manager", "cert-manager, chart", needs("api-server", "images", "charts", "token"), on(k.ensureCertManager)},
 		{"renewal", "Dex's certificate issued and kept renewed", needs("cert-manager", "dex"), on(k.ensureRenewal)},
 	}
+	steps = append(steps, k.planWorkloads(main, needs("renewal", "dns", "access"))...)
 	for _, c := range k.record.Profile.Spec.Clusters[1:] {
 		steps = append(steps, k.planBeside(c)...)
+		steps = append(steps, k.planWorkloads(c, needs("seed", k.stepOf("dns", c.Name), k.stepOf("access", c.Name), k.stepOf("images", c.Name)))...)
 	}
 	return k.planEnd(steps)
+}
+
+// beforeNodes is what a node needs: where the profile has charts of its own, that
+// they can be had and rendered.
+func (k *kindRuntime) beforeNodes(ids ...string) []string {
+	for _, c := range k.record.Profile.Spec.Clusters {
+		if len(c.Charts) > 0 {
+			return append(ids, "charts")
+		}
+	}
+	return ids
 }
 
 // planBeside makes another cluster beside the first.
@@ -48,7 +61,7 @@ func (k *kindRuntime) planBeside(c profiles.Cluster) []Step {
 	return []Step{
 		{id("node-image"), "Node image, Kubernetes " + c.KubernetesVersion, needs("node-image"), on(k.ensureNodeImage)},
 		{id("configuration"), "Issuers that cluster " + c.Name + " trusts", needs("trust"), on(k.ensureConfiguration)},
-		{id("node"), "Node of cluster " + c.Name, needs(id("configuration"), id("node-image")), on(k.ensureNode)},
+		{id("node"), "Node of cluster " + c.Name, k.beforeNodes(id("configuration"), id("node-image")), on(k.ensureNode)},
 		{id("images"), "Images in the node of cluster " + c.Name, needs(id("node")), on(k.ensureImages)},
 		{id("api-server"), "API server of cluster " + c.Name, needs(id("node")), on(k.ensureAPIServer)},
 		{id("dns"), "Issuer's name in the DNS of cluster " + c.Name, needs(id("api-server")), on(k.ensureDNS)},
@@ -74,8 +87,10 @@ func (p *processRuntime) plan() []Step {
 		{"access", "Namespaces and role bindings", needs("token"), on(p.ensureAccess)},
 		{"cluster", "Cluster " + main.Name + " complete, roles gathered", needs("token"), on(p.ensureCluster)},
 	}
+	steps = append(steps, p.planWorkloads(main, needs("access"))...)
 	for _, c := range p.record.Profile.Spec.Clusters[1:] {
 		steps = append(steps, p.planBeside(c)...)
+		steps = append(steps, p.planWorkloads(c, needs("seed", p.stepOf("access", c.Name)))...)
 	}
 	return p.planEnd(steps)
 }

@@ -59,11 +59,18 @@ func resolve(home state.Home, name, runtime string, profile *profiles.Environmen
 			return nil, err
 		}
 	}
-	var clusters []string
+	taken[r.IssuerPort] = true
+	var clusters, endpoints []string
 	for _, c := range profile.Spec.Clusters {
 		clusters = append(clusters, c.Name)
 	}
-	if r.APIPorts, err = choosePorts(clusters, old.APIPorts, taken); err != nil {
+	if r.APIPorts, err = choosePorts(clusters, old.APIPorts, taken, firstAPIPort, lastAPIPort); err != nil {
+		return nil, err
+	}
+	for _, x := range profile.Spec.Endpoints {
+		endpoints = append(endpoints, x.Name)
+	}
+	if r.EndpointPorts, err = choosePorts(endpoints, old.EndpointPorts, taken, firstNodePort, lastNodePort); err != nil {
 		return nil, err
 	}
 	if profile.Spec.Share != nil {
@@ -75,19 +82,19 @@ func resolve(home state.Home, name, runtime string, profile *profiles.Environmen
 		taken[r.SharePort] = true
 	}
 	if runtime == profiles.RuntimeProcess {
-		r.InternalPorts, err = choosePorts(internalPorts(profile), old.InternalPorts, taken)
+		r.InternalPorts, err = choosePorts(internalPorts(profile), old.InternalPorts, taken, firstAPIPort, lastAPIPort)
 	}
 	return r, err
 }
 
 // choosePorts gives each name a port: the one it had, or one that is free.
-func choosePorts(names []string, old map[string]int, taken map[int]bool) (map[string]int, error) {
+func choosePorts(names []string, old map[string]int, taken map[int]bool, first, last int) (map[string]int, error) {
 	ports := map[string]int{}
 	for _, name := range names {
 		port, had := old[name]
 		if !had {
 			var err error
-			if port, err = freePort(firstAPIPort, lastAPIPort, taken); err != nil {
+			if port, err = freePort(first, last, taken); err != nil {
 				return nil, err
 			}
 		}
@@ -162,6 +169,7 @@ func fixedDifferences(old, wanted *state.Record) []string {
 	compare("spec.runtime", old.Runtime, wanted.Runtime)
 	compare("spec.dex.port", old.IssuerPort, wanted.IssuerPort)
 	compare("the names of spec.clusters", clusterNames(old), clusterNames(wanted))
+	compare("the clusters of spec.endpoints", endpointNames(old), endpointNames(wanted))
 	for i, c := range wanted.Profile.Spec.Clusters {
 		before := old.Profile.Cluster(c.Name)
 		if before == nil {
@@ -219,6 +227,15 @@ func show(value any) any {
 		return `""`
 	}
 	return value
+}
+
+// endpointNames are endpoints with their clusters, whose nodes have the ports.
+func endpointNames(r *state.Record) string {
+	var names []string
+	for _, x := range r.Profile.Spec.Endpoints {
+		names = append(names, x.Cluster+"/"+x.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func clusterNames(r *state.Record) string {

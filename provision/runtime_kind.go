@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/devenv-oidc/devenv/profiles"
-	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
@@ -79,6 +78,11 @@ func (k *kindRuntime) spec(c profiles.Cluster) cluster.Spec {
 	if c.Name == k.first().Name {
 		ports = []int{k.record.IssuerPort}
 	}
+	for _, x := range k.record.Profile.Spec.Endpoints {
+		if x.Cluster == c.Name {
+			ports = append(ports, k.record.EndpointPorts[x.Name])
+		}
+	}
 	return cluster.Spec{
 		Name:              k.kindName(c),
 		Image:             k.pins.NodeImages[c.KubernetesVersion].Image,
@@ -136,25 +140,6 @@ func (k *kindRuntime) kubectl(ctx context.Context, c profiles.Cluster, kubeconfi
 	command := append([]string{"kubectl", "--kubeconfig=/dev/stdin"}, args...)
 	err := k.handle(c).Exec(ctx, bytes.NewReader(kubeconfig), &out, command...)
 	return out.String(), err
-}
-
-// podProofs are, for each cluster, that its pods reach the issuer.
-func (k *kindRuntime) podProofs(ctx context.Context) ([]proof, error) {
-	ca, err := k.dir.Read("ca.crt")
-	if err != nil {
-		return nil, err
-	}
-	var proofs []proof
-	for _, c := range k.record.Profile.Spec.Clusters {
-		admin, err := k.admin(c.Name)
-		if err != nil {
-			return nil, err
-		}
-		proofs = append(proofs, func() []check.Result {
-			return k.in(c, check.IssuerFromPod(ctx, admin, "default", k.pins.Charts["dex"].Images[""].Ref(), k.Issuer(), string(ca)))
-		})
-	}
-	return proofs, nil
 }
 
 // processes are the engine's own business.

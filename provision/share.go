@@ -89,18 +89,21 @@ func (e *Environment) shareCertificate() (tls.Certificate, error) {
 	return tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 }
 
-// clients are the profile's, and where kubeconfigs are shared, with what comes
-// back from their logins.
-func (e *Environment) clients() []profiles.Client {
-	list := slices.Clone(e.record.Profile.Spec.Dex.Clients)
+// clients are the profile's, without placeholders, and where kubeconfigs are
+// shared, with what comes back from their logins.
+func (e *Environment) clients() ([]profiles.Client, error) {
+	list, err := fill(e, e.record.Profile.Spec.Dex.Clients)
+	if err != nil {
+		return nil, err
+	}
 	if s := e.record.Profile.Spec.Share; s != nil {
 		for i, c := range list {
 			if c.ID == s.Client {
-				list[i].RedirectURIs = append(slices.Clone(c.RedirectURIs), e.shareURL())
+				list[i].RedirectURIs = append(c.RedirectURIs, e.shareURL())
 			}
 		}
 	}
-	return list
+	return list, nil
 }
 
 // sharing is Dex as package share sees it.

@@ -148,7 +148,11 @@ func (e *Environment) ensureSeed(ctx context.Context, c profiles.Cluster) (chang
 		return false, err
 	}
 	defer close()
-	clients, err := dex.EnsureClients(ctx, e.clients())
+	wanted, err := e.clients()
+	if err != nil {
+		return false, err
+	}
+	clients, err := dex.EnsureClients(ctx, wanted)
 	if err != nil {
 		return clients, err
 	}

@@ -35,7 +35,7 @@ func (k *kindRuntime) ensureCharts(context.Context) (changed bool, err error) {
 			return false, failure.New(failure.Prerequisite, err, "where no network is to be had, set DEVENV_SOURCES to a sources file; see the README")
 		}
 	}
-	return false, nil
+	return false, k.tryCharts(cache)
 }
 
 // ensureDex installs Dex with a certificate signed here and now: cert-manager
@@ -65,7 +65,7 @@ func (k *kindRuntime) ensureDex(ctx context.Context, c profiles.Cluster) (change
 	}
 	values, err := identity.Values(identity.Settings{
 		Issuer: k.Issuer(), Dex: k.record.Profile.Spec.Dex,
-		Image: k.pins.Charts["dex"].Images[""], Certificate: trust.Fingerprint(serving),
+		Image: k.dexImage(), Certificate: trust.Fingerprint(serving),
 	})
 	if err != nil {
 		return changed, err
@@ -193,7 +193,7 @@ func (k *kindRuntime) ensureRenewal(ctx context.Context, c profiles.Cluster) (ch
 	if err != nil {
 		return issued, err
 	}
-	watched, err := admin.Apply(ctx, identity.Watcher(k.pins.Charts["dex"].Images[""])...)
+	watched, err := admin.Apply(ctx, identity.Watcher(k.dexImage())...)
 	if err != nil {
 		return issued, err
 	}

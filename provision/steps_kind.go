@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -79,17 +81,22 @@ func (k *kindRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (chang
 	return changed || relayed, err
 }
 
-// images are those that run in a cluster. The check's pods run Dex's.
+// images are those that are put into a node. The check's pods run Dex's. Images
+// that only the profile names are loaded where there is an archive: else the
+// node gets them, and its pods say why it cannot.
 func (k *kindRuntime) images(c profiles.Cluster) []cluster.Image {
-	charts := []string{"dex"}
+	pins := []profiles.ImagePin{k.dexImage()}
 	if c.Name == k.first().Name {
-		charts = append(charts, "cert-manager")
+		pins = slices.AppendSeq(pins, maps.Values(k.pins.Charts["cert-manager"].Images))
+	}
+	for _, name := range profiles.UsedPlaceholders([]any{c.Objects, c.Charts}) {
+		if image := k.pins.Images[strings.TrimPrefix(name, "images.")]; image.Archive != "" {
+			pins = append(pins, image)
+		}
 	}
 	var list []cluster.Image
-	for _, name := range charts {
-		for _, pin := range k.pins.Charts[name].Images {
-			list = append(list, cluster.Image{Ref: pin.Ref(), Digest: pin.Digest, Archive: pin.Archive})
-		}
+	for _, pin := range pins {
+		list = append(list, cluster.Image{Ref: pin.Ref(), Digest: pin.Digest, Archive: pin.Archive})
 	}
 	return list
 }
@@ -106,18 +113,16 @@ func (k *kindRuntime) ensureImages(ctx context.Context, c profiles.Cluster) (cha
 // they were started with: CoreDNS itself looks only every half minute.
 const dnsAnnotation = "devenv.dev/corefile"
 
-// ensureDNS makes pods find the issuer's name: CoreDNS answers it with the
-// issuer's Service, and in other clusters with the node that has it, whose name
-// the engine's network resolves.
+// ensureDNS makes pods find the names of the issuer and of endpoints.
 func (k *kindRuntime) ensureDNS(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
 	admin, err := k.admin(c.Name)
 	if err != nil {
 		return false, err
 	}
-	maps := admin.Core.CoreV1().ConfigMaps("kube-system")
+	configMaps := admin.Core.CoreV1().ConfigMaps("kube-system")
 	var config *corev1.ConfigMap
 	err = kube.Poll(ctx, "kubeadm to install CoreDNS", func(ctx context.Context) error {
-		if config, err = maps.Get(ctx, "coredns", metav1.GetOptions{}); err != nil {
+		if config, err = configMaps.Get(ctx, "coredns", metav1.GetOptions{}); err != nil {
 			return err
 		}
 		_, err = admin.Core.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
@@ -126,20 +131,20 @@ func (k *kindRuntime) ensureDNS(ctx context.Context, c profiles.Cluster) (change
 	if err != nil {
 		return false, err
 	}
-	target := identity.ServiceHost
-	if c.Name != k.first().Name {
-		target = k.handle(k.first()).Node()
-	}
-	rule := fmt.Sprintf("    rewrite name exact %s %s\n", k.issuerHost(), target)
 	corefile := config.Data["Corefile"]
-	if !strings.Contains(corefile, rule) {
-		head, rest, ok := strings.Cut(corefile, "{\n")
-		if !ok {
-			return false, fmt.Errorf("could not read CoreDNS's Corefile: it has no server block")
+	head, rest, ok := strings.Cut(corefile, "{\n")
+	if !ok {
+		return false, fmt.Errorf("could not read CoreDNS's Corefile: it has no server block")
+	}
+	for _, rule := range k.dnsRules(c) {
+		if !strings.Contains(rest, rule) {
+			rest = rule + rest
 		}
-		corefile = head + "{\n" + rule + rest
+	}
+	if corefile != head+"{\n"+rest {
+		corefile = head + "{\n" + rest
 		config.Data["Corefile"] = corefile
-		if _, err := maps.Update(ctx, config, metav1.UpdateOptions{FieldManager: kube.FieldManager}); err != nil {
+		if _, err := configMaps.Update(ctx, config, metav1.UpdateOptions{FieldManager: kube.FieldManager}); err != nil {
 			return false, fmt.Errorf("could not change CoreDNS's Corefile: %w", err)
 		}
 		changed = true
@@ -149,6 +154,23 @@ func (k *kindRuntime) ensureDNS(ctx context.Context, c profiles.Cluster) (change
 		return changed, err
 	}
 	return changed || rolled, admin.WaitAvailable(ctx, "kube-system", "coredns")
+}
+
+// dnsRules answer the names of the issuer and of the endpoints: where they run
+// with their Service, and elsewhere with the node that has the port.
+func (k *kindRuntime) dnsRules(c profiles.Cluster) []string {
+	rule := func(host, service, home string) string {
+		target := service
+		if home != c.Name {
+			target = k.handle(*k.record.Profile.Cluster(home)).Node()
+		}
+		return fmt.Sprintf("    rewrite name exact %s %s\n", host, target)
+	}
+	rules := []string{rule(k.issuerHost(), identity.ServiceHost, k.first().Name)}
+	for _, x := range k.record.Profile.Spec.Endpoints {
+		rules = append(rules, rule(k.host(x.Name), endpointService(x)+"."+x.Namespace+".svc.cluster.local", x.Cluster))
+	}
+	return rules
 }
 
 // annotatePods sets an annotation of a Deployment's pods, which replaces them

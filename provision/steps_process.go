@@ -48,7 +48,7 @@ func (p *processRuntime) ensurePrograms(ctx context.Context) (changed bool, err 
 		}
 		changed = changed || did
 	}
-	image := p.pins.Charts["dex"].Images[""]
+	image := p.dexImage()
 	named := map[string]string{}
 	if file := p.pins.Programs.Dex[image.Tag]; file != "" {
 		named[identity.Program] = file

@@ -30,6 +30,8 @@ type TokenRequest struct {
 	Client string // id; the one that the first cluster trusts when empty
 	// Password instead of the environment's own record of it.
 	Password string
+	// Audience is another client that the token is meant for too; empty for none.
+	Audience string
 	// Grant is GrantPassword when empty.
 	Grant string
 	// Show tells the user where to log in: with the grant browser to be opened
@@ -54,7 +56,7 @@ func (e *Environment) tokens(ctx context.Context, r TokenRequest, refresh string
 	if err != nil {
 		return identity.Tokens{}, err
 	}
-	login := identity.Login{Issuer: e.Issuer(), HTTP: transport, Client: *client, Offline: offline}
+	login := identity.Login{Issuer: e.Issuer(), HTTP: transport, Client: *client, Offline: offline, Audience: r.Audience}
 	if refresh != "" {
 		tokens, err := login.Refresh(ctx, refresh)
 		var refused *identity.LoginError
@@ -84,8 +86,15 @@ func (e *Environment) logIn(ctx context.Context, login identity.Login, r TokenRe
 		tokens, err := login.Device(ctx, r.Show)
 		return tokens, errors.Join(err, e.isUser(tokens, r.User))
 	case GrantClientCredentials:
-		return identity.Tokens{}, failure.Newf(failure.Usage, "Dex %s has no grant client-credentials", e.pins.Charts["dex"].Images[""].Tag).
-			Hint("the grants are: %s, %s, %s", GrantPassword, GrantBrowser, GrantDevice)
+		if !e.pins.DexHas(e.record.Profile.Spec.Dex.Version, GrantClientCredentials) {
+			return identity.Tokens{}, failure.Newf(failure.Usage, "Dex %s has no grant client-credentials", e.dexImage().Tag).
+				Hint("the grants are: %s, %s, %s", GrantPassword, GrantBrowser, GrantDevice).
+				Hint("a profile may ask for a Dex that has it: spec.dex.version")
+		}
+		if r.User != "" {
+			return identity.Tokens{}, failure.Newf(failure.Usage, "by client-credentials a client gets a token for itself, and not for %s", r.User)
+		}
+		return login.ClientCredentials(ctx)
 	}
 	return identity.Tokens{}, failure.Newf(failure.Usage, "there is no grant %q", r.Grant)
 }

@@ -40,6 +40,18 @@ func planCommand() *cli.Command {
 			for _, s := range steps {
 				fmt.Fprintf(t, "%s\t%s\t%s\n", s.ID, s.Title, strings.Join(s.Needs, ", "))
 			}
+			if err := t.Flush(); err != nil {
+				return err
+			}
+			filled := request.Profile.Filled()
+			if len(filled) == 0 {
+				return nil
+			}
+			t = table(c.App.Writer)
+			fmt.Fprintln(t, "\nPLACEHOLDER\tIN ITS PLACE")
+			for _, p := range filled {
+				fmt.Fprintf(t, "${%s}\t%s\n", p.Name, p.Is)
+			}
 			return t.Flush()
 		},
 	}

@@ -30,6 +30,7 @@ func tokenCommand() *cli.Command {
 			nameFlag(),
 			&cli.StringFlag{Name: "user", Usage: "`E-MAIL` of the user; the profile's first if not given"},
 			&cli.StringFlag{Name: "client", Usage: "`ID` of the client; the one the cluster trusts if not given"},
+			&cli.StringFlag{Name: "audience", Usage: "`ID` of another client that the token is for too; it must have the client among its trustedPeers"},
 			&cli.StringFlag{Name: "grant", Usage: "`GRANT` to use: " + strings.Join(grants, ", "), Value: provision.GrantPassword, Action: oneOf("grant", grants)},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for a person to log in", Value: 5 * time.Minute},
 			outputFlag("raw", "claims", "exec-credential"),
@@ -46,7 +47,7 @@ func token(c *cli.Context) error {
 		return err
 	}
 	request := provision.TokenRequest{
-		User: c.String("user"), Client: c.String("client"), Password: os.Getenv("DEVENV_PASSWORD"), Grant: c.String("grant"),
+		User: c.String("user"), Client: c.String("client"), Audience: c.String("audience"), Password: os.Getenv("DEVENV_PASSWORD"), Grant: c.String("grant"),
 		Show: func(url, code string) { showLogin(c.App.ErrWriter, url, code) },
 	}
 	limit := c.Duration("timeout")

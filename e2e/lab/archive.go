@@ -80,9 +80,14 @@ func (l *lab) names(ctx context.Context) ([]string, error) {
 	node, nodeErr := l.nodeKey(kind)
 	dex, dexErr := l.imageKey("dex")
 	certManager, certManagerErr := l.imageKey("certmanager")
+	preview, previewErr := l.imageKey("dexpreview")
+	caddy, caddyErr := l.imageKey("caddy")
+	party, partyErr := l.partyKey()
 	charts, chartsErr := l.chartsKey()
-	return []string{"node-" + node + ".tar", "image-dex-" + dex + ".tar", "image-certmanager-" + certManager + ".tar", "charts-" + charts},
-		errors.Join(nodeErr, dexErr, certManagerErr, chartsErr)
+	return []string{
+		"node-" + node + ".tar", "image-dex-" + dex + ".tar", "image-certmanager-" + certManager + ".tar", "charts-" + charts,
+		"image-dexpreview-" + preview + ".tar", "image-caddy-" + caddy + ".tar", "image-relyingparty-" + party + ".tar",
+	}, errors.Join(nodeErr, dexErr, certManagerErr, previewErr, caddyErr, partyErr, chartsErr)
 }
 
 func addTree(archive *tar.Writer, cache, name string) error {

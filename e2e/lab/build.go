@@ -17,6 +17,8 @@ const (
 	kubernetesVersion  = "v1.37.0"
 	containerdVersion  = "v2.1.4"
 	dexVersion         = "v2.45.1"
+	dexBranch          = "master" // as its image's tag names it
+	caddyTag           = "2.11.9"
 	certManagerVersion = "v1.11.5"
 )
 
@@ -54,6 +56,8 @@ var programs = []program{
 	{module: "coredns", packages: []string{"."}},
 	{module: "dex", packages: []string{"github.com/dexidp/dex/cmd/dex"}, stamps: []string{"main.version=" + dexVersion}},
 	{module: "certmanager", packages: []string{"."}},
+	{module: "dexpreview", packages: []string{"github.com/dexidp/dex/cmd/dex"}, stamps: []string{"main.version=" + dexBranch}},
+	{module: "caddy", packages: []string{"."}},
 }
 
 // binaries compiles one of the programs and returns the folder its binaries are

@@ -17,6 +17,7 @@ func TestVersionsAreThoseOfTheModules(t *testing.T) {
 		"containerd":  "github.com/containerd/containerd/v2 " + containerdVersion,
 		"certmanager": "github.com/cert-manager/cert-manager " + certManagerVersion,
 		"dex":         "// Dex, as released in " + dexVersion + " ",
+		"caddy":       "github.com/caddyserver/caddy/v2 v" + caddyTag,
 	} {
 		text, err := os.ReadFile(filepath.Join("modules", module, "go.mod"))
 		if err != nil {

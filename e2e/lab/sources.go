@@ -21,7 +21,19 @@ func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	dex, err := l.dexImage(ctx)
+	dex, err := l.dexImage(ctx, "dex", dexVersion)
+	if err != nil {
+		return "", 0, err
+	}
+	preview, err := l.dexImage(ctx, "dexpreview", dexBranch)
+	if err != nil {
+		return "", 0, err
+	}
+	caddy, err := l.caddyImage(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	party, err := l.partyImages(ctx)
 	if err != nil {
 		return "", 0, err
 	}
@@ -49,6 +61,12 @@ func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
 				"cainjector": image("quay.io/jetstack/cert-manager-cainjector", certManagerVersion, certManager),
 			}},
 		},
+	}
+	overlay.Dex = map[string]profiles.DexPin{dexBranch: {Image: image("ghcr.io/dexidp/dex", dexBranch, preview)}}
+	overlay.Images = map[string]profiles.ImagePin{
+		"klutch-backend":   image("lab/klutch-backend", "1", party),
+		"klutch-konnector": image("lab/klutch-konnector", "1", party),
+		"caddy":            image("docker.io/library/caddy", caddyTag, caddy),
 	}
 	text, err := yaml.Marshal(overlay)
 	if err != nil {

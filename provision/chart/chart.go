@@ -173,6 +173,17 @@ func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log 
 	return true, nil
 }
 
+// Render tries whether a release can be made of its chart and values. It asks no
+// cluster.
+func Render(r Release) error {
+	a := action.NewInstall(&action.Configuration{Capabilities: chartutil.DefaultCapabilities.Copy(), Log: func(string, ...any) {}})
+	a.ReleaseName, a.Namespace, a.DryRun, a.ClientOnly, a.Replace, a.IncludeCRDs = r.Name, r.Namespace, true, true, true, true
+	if _, err := a.Run(r.Chart, copyOf(r.Values)); err != nil {
+		return fmt.Errorf("could not render the chart %s %s as release %s/%s: %w", r.Chart.Name(), r.Chart.Metadata.Version, r.Namespace, r.Name, err)
+	}
+	return nil
+}
+
 func matches(last *release.Release, chart *helmchart.Chart, values map[string]any) bool {
 	if last.Info.Status != release.StatusDeployed || last.Chart.Metadata.Version != chart.Metadata.Version {
 		return false

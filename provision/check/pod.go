@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +25,10 @@ func IssuerFromPod(ctx context.Context, admin *kube.Client, namespace, image, is
 	result := Result{Group: "issuer", Name: "the issuer answers and verifies from a pod"}
 	ctx, cancel := context.WithTimeout(ctx, podLimit)
 	defer cancel()
-	document, err := fetchFromPod(ctx, admin, namespace, image, issuer, caPEM)
+	document, failed, err := fetchFromPod(ctx, admin, namespace, image, Request{Server: issuer, Path: "/.well-known/openid-configuration", CA: caPEM})
+	if err == nil && failed {
+		err = fmt.Errorf("the pod failed: %s", strings.TrimSpace(document))
+	}
 	if err != nil {
 		result.Detail = err.Error()
 		return result
@@ -39,14 +44,47 @@ func IssuerFromPod(ctx context.Context, admin *kube.Client, namespace, image, is
 	return result
 }
 
-func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image, issuer, caPEM string) (string, error) {
+// Request is a GET that a pod sends.
+type Request struct {
+	Server string // https://host:port
+	Path   string // with its query
+	CA     string // that the server's certificate must verify with, PEM
+	Token  string // to send; empty for none
+}
+
+// answered is what kubectl says of an answer when it is asked to be talkative.
+var answered = regexp.MustCompile(`status="(\d+) `)
+
+// Get sends a request from a pod and returns the status of the answer. An error
+// says why there was none.
+func Get(ctx context.Context, admin *kube.Client, namespace, image string, r Request) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, podLimit)
+	defer cancel()
+	log, _, err := fetchFromPod(ctx, admin, namespace, image, r, "--v=6")
+	if err != nil {
+		return 0, err
+	}
+	found := answered.FindStringSubmatch(log)
+	if found == nil {
+		return 0, fmt.Errorf("the pod got no answer: %s", strings.TrimSpace(log))
+	}
+	return strconv.Atoi(found[1])
+}
+
+// fetchFromPod returns what kubectl said in a pod, and whether it failed.
+func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image string, r Request, flags ...string) (log string, failed bool, err error) {
 	pods := admin.Core.CoreV1().Pods(namespace)
+	token, deleteToken, err := tokenVariable(ctx, admin, namespace, r.Token)
+	if err != nil {
+		return "", false, err
+	}
+	defer deleteToken()
 	file := corev1.HostPathFile
 	pod, err := pods.Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "devenv-check-",
 			Labels:       map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager},
-			Annotations:  map[string]string{"devenv.dev/ca": caPEM},
+			Annotations:  map[string]string{"devenv.dev/ca": r.CA},
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
@@ -54,12 +92,12 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image, iss
 			TerminationGracePeriodSeconds: new(int64(0)),
 			Containers: []corev1.Container{{
 				Name: "fetch", Image: image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Command: []string{
-					"/devenv/kubectl", "get", "--raw=/.well-known/openid-configuration",
-					"--server=" + issuer, "--certificate-authority=/ca/ca.crt", "--request-timeout=10s",
-					"--token=none", // or kubectl asks for a user name
-				},
-				Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}},
+				Command: append([]string{
+					"/devenv/kubectl", "get", "--raw=" + r.Path,
+					"--server=" + r.Server, "--certificate-authority=/ca/ca.crt", "--request-timeout=10s",
+					"--token=$(TOKEN)",
+				}, flags...),
+				Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, token},
 				VolumeMounts: []corev1.VolumeMount{
 					{Name: "kubectl", MountPath: "/devenv/kubectl", ReadOnly: true},
 					{Name: "ca", MountPath: "/ca", ReadOnly: true},
@@ -74,7 +112,7 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image, iss
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("could not start a pod: %w", err)
+		return "", false, fmt.Errorf("could not start a pod: %w", err)
 	}
 	defer func() { _ = pods.Delete(context.WithoutCancel(ctx), pod.Name, metav1.DeleteOptions{}) }()
 
@@ -90,14 +128,31 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image, iss
 		return fmt.Errorf("it is %s", phase)
 	})
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	log, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	text, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
 	if err != nil {
-		return "", fmt.Errorf("could not read the pod's output: %w", err)
+		return "", false, fmt.Errorf("could not read the pod's output: %w", err)
 	}
-	if phase == corev1.PodFailed {
-		return "", fmt.Errorf("the pod failed: %s", strings.TrimSpace(string(log)))
+	return string(text), phase == corev1.PodFailed, nil
+}
+
+// tokenVariable keeps a token out of the pod's own description, where more
+// people may read it.
+func tokenVariable(ctx context.Context, admin *kube.Client, namespace, token string) (variable corev1.EnvVar, remove func(), err error) {
+	if token == "" {
+		return corev1.EnvVar{Name: "TOKEN", Value: "none"}, func() {}, nil // without any, kubectl asks for a user name
 	}
-	return string(log), nil
+	secrets := admin.Core.CoreV1().Secrets(namespace)
+	secret, err := secrets.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "devenv-check-", Labels: map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager}},
+		StringData: map[string]string{"token": token},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return corev1.EnvVar{}, nil, fmt.Errorf("could not keep a token for a pod: %w", err)
+	}
+	variable = corev1.EnvVar{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: secret.Name}, Key: "token",
+	}}}
+	return variable, func() { _ = secrets.Delete(context.WithoutCancel(ctx), secret.Name, metav1.DeleteOptions{}) }, nil
 }

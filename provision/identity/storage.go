@@ -19,6 +19,7 @@ var crds = [][2]string{
 	{"devicerequests", "DeviceRequest"}, {"devicetokens", "DeviceToken"}, {"oauth2clients", "OAuth2Client"},
 	{"offlinesessionses", "OfflineSessions"}, {"passwords", "Password"}, {"refreshtokens", "RefreshToken"},
 	{"signingkeies", "SigningKey"},
+	{"useridentities", "UserIdentity"}, {"authsessions", "AuthSession"}, // from after v2.45 on
 }
 
 // CRDs are the kinds Dex keeps its state in. Dex would create them itself and

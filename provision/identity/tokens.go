@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/devenv-oidc/devenv/profiles"
 )
@@ -20,6 +21,9 @@ type Login struct {
 	Client profiles.Client
 	// Offline asks for a refresh token too.
 	Offline bool
+	// Audience is another client that the token is for, which trusts this one
+	// (https://dexidp.io/docs/configuration/custom-scopes-claims-clients/).
+	Audience string
 }
 
 // Tokens are what a login gives.
@@ -44,6 +48,9 @@ func (l Login) config() *oauth2.Config {
 	if l.Offline {
 		scopes = append(scopes, "offline_access")
 	}
+	if l.Audience != "" {
+		scopes = append(scopes, "audience:server:client_id:"+l.Audience)
+	}
 	return &oauth2.Config{
 		ClientID: l.Client.ID, ClientSecret: l.Client.Secret, Scopes: scopes,
 		Endpoint: oauth2.Endpoint{
@@ -62,6 +69,19 @@ func (l Login) with(ctx context.Context) context.Context {
 func (l Login) Password(ctx context.Context, email, password string) (Tokens, error) {
 	token, err := l.config().PasswordCredentialsToken(l.with(ctx), email, password)
 	return tokens(email, token, err)
+}
+
+// ClientCredentials gets a token for the client itself (RFC 6749, section 4.4).
+func (l Login) ClientCredentials(ctx context.Context) (Tokens, error) {
+	if l.Client.Public {
+		return Tokens{}, &GrantError{Client: l.Client.ID, Grant: "client-credentials", Needs: "a secret"}
+	}
+	config := clientcredentials.Config{
+		ClientID: l.Client.ID, ClientSecret: l.Client.Secret, TokenURL: l.Issuer + "/token",
+		Scopes: l.config().Scopes, AuthStyle: oauth2.AuthStyleInHeader,
+	}
+	token, err := config.Token(l.with(ctx))
+	return tokens("the client "+l.Client.ID, token, err)
 }
 
 // Refresh gets tokens for whoever logged in before (RFC 6749, section 6).

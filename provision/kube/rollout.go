@@ -61,6 +61,37 @@ func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) erro
 	return fmt.Errorf("%w%s", err, c.explainPods(ctx, namespace, metav1.FormatLabelSelector(deployment.Spec.Selector)))
 }
 
+// WaitAvailableOf waits for every Deployment of a namespace that has an
+// annotation with that value.
+func (c *Client) WaitAvailableOf(ctx context.Context, namespace, annotation, value string) error {
+	list, err := c.Core.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("could not list the Deployments in namespace %s: %w", namespace, err)
+	}
+	for _, d := range list.Items {
+		if d.Annotations[annotation] != value {
+			continue
+		}
+		if err := c.WaitAvailable(ctx, namespace, d.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Available says whether a Deployment runs as specified: nil, or what its pods
+// say.
+func (c *Client) Available(ctx context.Context, namespace, name string) error {
+	d, err := c.Core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if err = rolledOut(d); err == nil || d.Spec.Selector == nil {
+		return err
+	}
+	return fmt.Errorf("%w%s", err, c.explainPods(ctx, namespace, metav1.FormatLabelSelector(d.Spec.Selector)))
+}
+
 func rolledOut(d *appsv1.Deployment) error {
 	want := int32(1)
 	if d.Spec.Replicas != nil {

@@ -186,6 +186,9 @@ type Record struct {
 	// InternalPorts are those of plain processes that nobody outside of the
 	// environment needs, by name.
 	InternalPorts map[string]int `json:"internalPorts,omitempty"`
+	// EndpointPorts are those of the profile's endpoints, by name: everywhere, as
+	// the issuer's.
+	EndpointPorts map[string]int `json:"endpointPorts,omitempty"`
 	// SharePort is where `devenv share` listens; 0 where nothing is shared.
 	SharePort int `json:"sharePort,omitempty"`
 	// Random are the values of the placeholders ${random.NAME}, by name.
@@ -203,7 +206,7 @@ type Record struct {
 // Ports are all ports of the environment.
 func (r *Record) Ports() []int {
 	ports := append(slices.Collect(maps.Values(r.APIPorts)), slices.Collect(maps.Values(r.InternalPorts))...)
-	ports = append(ports, r.IssuerPort)
+	ports = append(append(ports, r.IssuerPort), slices.Collect(maps.Values(r.EndpointPorts))...)
 	if r.SharePort != 0 {
 		ports = append(ports, r.SharePort)
 	}
