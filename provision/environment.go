@@ -20,6 +20,7 @@ import (
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/state"
 	"github.com/devenv-oidc/devenv/provision/trust"
@@ -209,6 +210,15 @@ func (e *Environment) first() profiles.Cluster { return e.record.Profile.Spec.Cl
 // dexImage is the image of the Dex that the profile asks for.
 func (e *Environment) dexImage() profiles.ImagePin {
 	return e.pins.DexImage(e.record.Profile.Spec.Dex.Version)
+}
+
+// dexSettings are Dex's; certificate is the fingerprint of the one it serves.
+func (e *Environment) dexSettings(certificate string) identity.Settings {
+	spec := e.record.Profile.Spec.Dex
+	return identity.Settings{
+		Issuer: e.Issuer(), Dex: spec, Image: e.dexImage(), Certificate: certificate,
+		ClientCredentials: e.pins.DexHas(spec.Version, GrantClientCredentials),
+	}
 }
 
 // cacheFolder is where what was downloaded is kept, for all environments.

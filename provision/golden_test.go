@@ -142,7 +142,7 @@ func flagLines(e *Environment, c profiles.Cluster) string {
 
 func dexConfig(t *testing.T, e *Environment) any {
 	t.Helper()
-	settings := identity.Settings{Issuer: e.Issuer(), Dex: e.record.Profile.Spec.Dex, Image: e.dexImage(), Certificate: "fingerprint"}
+	settings := e.dexSettings("fingerprint")
 	if e.record.Runtime == profiles.RuntimeKind {
 		values, err := identity.Values(settings)
 		if err != nil {

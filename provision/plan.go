@@ -19,7 +19,7 @@ func (k *kindRuntime) plan() []Step {
 	steps := []Step{
 		{"engine", "Container engine", nil, k.ensureEngine},
 		{"trust", "Certificate authority, constrained to " + k.domain(), nil, k.ensureTrust},
-		{"charts", "Charts of Dex and cert-manager", needs("engine"), k.ensureCharts},
+		{"charts", k.chartsTitle(), needs("engine"), k.ensureCharts},
 		{"node-image", "Node image, Kubernetes " + main.KubernetesVersion, needs("engine"), on(k.ensureNodeImage)},
 		{"configuration", "Issuers that cluster " + main.Name + " trusts", needs("trust"), on(k.ensureConfiguration)},
 		{"node", "Node of cluster " + main.Name, k.beforeNodes("configuration", "node-image"), on(k.ensureNode)},
@@ -41,6 +41,16 @@ func (k *kindRuntime) plan() []Step {
 		steps = append(steps, k.planWorkloads(c, needs("seed", k.stepOf("dns", c.Name), k.stepOf("access", c.Name), k.stepOf("images", c.Name)))...)
 	}
 	return k.planEnd(steps)
+}
+
+func (k *kindRuntime) chartsTitle() string {
+	title := "Charts of Dex and cert-manager"
+	for _, c := range k.record.Profile.Spec.Clusters {
+		for _, x := range c.Charts {
+			title += ", " + x.Name
+		}
+	}
+	return title
 }
 
 // beforeNodes is what a node needs: where the profile has charts of its own, that

@@ -23,6 +23,8 @@ type Status struct {
 	Clusters []ClusterStatus `json:"clusters"`
 	// Processes that the runtime process started; with kind there are none.
 	Processes []ProcessStatus `json:"processes,omitempty"`
+	// Endpoints are what the profile's pods serve to everybody.
+	Endpoints []EndpointStatus `json:"endpoints,omitempty"`
 	// Connections are the kubeconfigs by which clusters reach each other.
 	Connections []ConnectionStatus `json:"connections,omitempty"`
 	Users       []UserStatus       `json:"users"`
@@ -66,6 +68,14 @@ type ProcessStatus struct {
 	LastLines string `json:"lastLines,omitempty"`
 }
 
+// EndpointStatus is one endpoint; it verifies with the issuer's CA.
+type EndpointStatus struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+	// Address is host:port to dial where the URL's host does not resolve.
+	Address string `json:"address"`
+}
+
 // ConnectionStatus is one connection between clusters.
 type ConnectionStatus struct {
 	Name string `json:"name"`
@@ -95,6 +105,10 @@ func (e *Environment) Status(ctx context.Context) (*Status, error) {
 		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
 		Timings:     e.record.Timings,
 		StateFolder: string(e.dir),
+	}
+	for _, x := range e.record.Profile.Spec.Endpoints {
+		port := e.record.EndpointPorts[x.Name]
+		s.Endpoints = append(s.Endpoints, EndpointStatus{Name: x.Name, URL: fmt.Sprintf("https://%s:%d", e.runtime.host(x.Name), port), Address: loopback(port)})
 	}
 	for _, c := range e.record.Profile.Spec.Connections {
 		s.Connections = append(s.Connections, ConnectionStatus{Name: c.Name, From: c.From, To: c.To, Secret: c.Namespace + "/" + c.Name, Key: c.KubeconfigKey})

@@ -63,10 +63,7 @@ func (k *kindRuntime) ensureDex(ctx context.Context, c profiles.Cluster) (change
 	if err != nil {
 		return changed, err
 	}
-	values, err := identity.Values(identity.Settings{
-		Issuer: k.Issuer(), Dex: k.record.Profile.Spec.Dex,
-		Image: k.dexImage(), Certificate: trust.Fingerprint(serving),
-	})
+	values, err := identity.Values(k.dexSettings(trust.Fingerprint(serving)))
 	if err != nil {
 		return changed, err
 	}

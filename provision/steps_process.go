@@ -198,7 +198,7 @@ func (p *processRuntime) ensureDex(ctx context.Context, c profiles.Cluster) (cha
 // writeDexFiles writes what Dex reads when it starts; inputs is a fingerprint
 // of all that.
 func (p *processRuntime) writeDexFiles(c profiles.Cluster) (changed bool, inputs string, err error) {
-	config, err := identity.ProgramConfig(identity.Settings{Issuer: p.Issuer(), Dex: p.record.Profile.Spec.Dex},
+	config, err := identity.ProgramConfig(p.dexSettings(""),
 		p.dir.Path("dex"), p.record.IssuerPort, p.record.InternalPorts[dexAdminPort])
 	if err != nil {
 		return false, "", err

@@ -52,6 +52,9 @@ func printStatus(w io.Writer, s *provision.Status) error {
 			fmt.Fprintf(t, "\t%s\n", strings.ReplaceAll(p.LastLines, "\n", "\n\t"))
 		}
 	}
+	for _, x := range s.Endpoints {
+		fmt.Fprintf(t, "endpoint\t%s, %s\n", x.Name, x.URL)
+	}
 	for _, c := range s.Connections {
 		fmt.Fprintf(t, "connection\t%s, from %s to %s, Secret %s, key %s\n", c.Name, c.From, c.To, c.Secret, c.Key)
 	}

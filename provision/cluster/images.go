@@ -39,7 +39,7 @@ func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool,
 	var loads []func() error
 	for _, image := range images {
 		switch {
-		case present[image.Ref]:
+		case present[qualified(image.Ref)]:
 		case image.Archive != "":
 			if !archives[image.Archive] {
 				archives[image.Archive] = true
@@ -66,6 +66,19 @@ func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool,
 		}
 	}
 	return len(loads) > 0, nil
+}
+
+// qualified is a reference as containerd lists it: one that names no registry is
+// Docker Hub's (github.com/distribution/reference, ParseNormalizedNamed).
+func qualified(ref string) string {
+	domain, rest, found := strings.Cut(ref, "/")
+	switch {
+	case !found:
+		return "docker.io/library/" + ref
+	case strings.ContainsAny(domain, ".:") || domain == "localhost" || rest == "":
+		return ref
+	}
+	return "docker.io/" + ref
 }
 
 func (c *Cluster) loadArchive(ctx context.Context, image Image) error {

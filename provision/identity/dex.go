@@ -46,6 +46,8 @@ type Settings struct {
 	Image  profiles.ImagePin
 	// Certificate is the fingerprint of the serving certificate in place.
 	Certificate string
+	// ClientCredentials says that this Dex has the grant.
+	ClientCredentials bool
 }
 
 // files are where Dex finds its certificates.
@@ -58,12 +60,19 @@ func (s Settings) config(storage map[string]any, f files) (map[string]any, error
 	if err != nil {
 		return nil, fmt.Errorf("the lifetime of id tokens: %w", err)
 	}
+	oauth2 := map[string]any{"skipApprovalScreen": true, "passwordConnector": "local"}
+	if s.ClientCredentials { // it must be asked for, and then the others too
+		oauth2["grantTypes"] = []any{
+			"authorization_code", "refresh_token", "password", "client_credentials",
+			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange",
+		}
+	}
 	return map[string]any{
 		"issuer":           s.Issuer,
 		"storage":          map[string]any{"type": "kubernetes", "config": storage},
 		"web":              map[string]any{"tlsCert": f.servingCert, "tlsKey": f.servingKey},
 		"grpc":             map[string]any{"tlsCert": f.grpcCert, "tlsKey": f.grpcKey, "tlsClientCA": f.grpcClientCA},
-		"oauth2":           map[string]any{"skipApprovalScreen": true, "passwordConnector": "local"},
+		"oauth2":           oauth2,
 		"expiry":           map[string]any{"idTokens": lifetime.String()},
 		"enablePasswordDB": true,
 	}, nil
