@@ -61,7 +61,7 @@ func TestKlutch(t *testing.T) {
 		t.Errorf("a second up changed something:\n%s", r.stderr)
 	}
 	// an image that cannot be had
-	r := devenv(t, append(up, "--timeout", "60s", "--set", "spec.clusters[1].objects[2].spec.template.spec.containers[0].image=registry.invalid/konnector:1")...)
+	r := devenv(t, append(up, "--timeout", "40s", "--set", "spec.clusters[1].objects[2].spec.template.spec.containers[0].image=registry.invalid/konnector:1")...)
 	r.wants(t, 4, "error: Objects and endpoints of cluster app:", "while waiting for Deployment klutch-bind/konnector", "event: Failed:", "registry.invalid/konnector:1", "hint: see which proofs that leaves open: devenv check --name "+name)
 	devenv(t, "check", "--name", name).wants(t, 5,
 		"✗ app: Deployment klutch-bind/konnector runs",
@@ -97,7 +97,7 @@ func chartOfProfile(t *testing.T, name, kubeconfig string, up []string) {
 	}
 	sources := []string{"DEVENV_SOURCES=" + write(t, "sources.yaml", string(text))}
 	with := func(values string) []string {
-		return append(up, "--set", fmt.Sprintf("spec.clusters[0].charts[0]={name: demo, repository: 'https://charts.invalid', version: 1.0.0, namespace: extra, values: %s}", values))
+		return append(up, "--set", fmt.Sprintf("spec.clusters[0].charts=[{name: demo, repository: 'https://charts.invalid', version: 1.0.0, namespace: extra, values: %s}]", values))
 	}
 	runWith(t, sources, with("{}")...).wants(t, 2, "error: Charts of Dex and cert-manager, demo: could not render the chart demo 1.0.0 as release extra/demo", "issuer is needed", "hint: correct its values in the profile")
 	runWith(t, sources, with(`{issuer: "${issuer}"}`)...).wants(t, 0, "✓ Charts of cluster control-plane")

@@ -116,10 +116,13 @@ func (m *report) workloads(e *Environment) {
 			m.placeholders(e, p, o)
 		}
 	}
-	hosts := seen{"/dex": true, "/share": true}
+	hosts := seen{}
 	for i, x := range e.Spec.Endpoints {
 		p := fmt.Sprintf("spec.endpoints[%d]", i)
 		hosts.once(m, p, "", x.Name)
+		if x.Name == "dex" || x.Name == "share" {
+			m.add(p+".name", "%q is a name of devenv's own", x.Name)
+		}
 		if e.Cluster(x.Cluster) == nil {
 			m.add(p+".cluster", "there is no cluster %q", x.Cluster)
 		}
