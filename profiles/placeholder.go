@@ -3,6 +3,7 @@ package profiles
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -103,14 +104,14 @@ func Fill(text string, value func(name string) (string, error)) (string, error) 
 		name, filters, _ := strings.Cut(found[2:len(found)-1], "|")
 		got, err := value(name)
 		if err != nil {
-			failed = err
+			failed = errors.Join(failed, err)
 			return found
 		}
 		for filters != "" {
 			var filter string
 			filter, filters, _ = strings.Cut(filters, "|")
 			if filter != "base64" {
-				failed = fmt.Errorf("%s has %q, and all there is is base64", found, filter)
+				failed = errors.Join(failed, fmt.Errorf("%s has %q, and all there is is base64", found, filter))
 				return found
 			}
 			got = base64.StdEncoding.EncodeToString([]byte(got))
@@ -141,25 +142,24 @@ func FillAll[T any](part T, value func(name string) (string, error)) (T, error) 
 	return filled, json.Unmarshal(text, &filled)
 }
 
+// fillTree goes on after what it cannot fill, so that all of it is reported.
 func fillTree(tree any, value func(name string) (string, error)) (any, error) {
-	var err error
+	var failed error
 	switch t := tree.(type) {
 	case string:
 		return Fill(t, value)
 	case []any:
 		for i := range t {
-			if t[i], err = fillTree(t[i], value); err != nil {
-				return nil, err
-			}
+			filled, err := fillTree(t[i], value)
+			t[i], failed = filled, errors.Join(failed, err)
 		}
 	case map[string]any:
-		for key := range t {
-			if t[key], err = fillTree(t[key], value); err != nil {
-				return nil, err
-			}
+		for _, key := range slices.Sorted(maps.Keys(t)) {
+			filled, err := fillTree(t[key], value)
+			t[key], failed = filled, errors.Join(failed, err)
 		}
 	}
-	return tree, nil
+	return tree, failed
 }
 
 // placeholders reports those that do not exist.
@@ -175,6 +175,8 @@ func (m *report) placeholders(e *Environment, path string, part any) {
 		return "", nil
 	})
 	if err != nil {
-		m.add(path, "%v", err)
+		for line := range strings.Lines(err.Error()) {
+			m.add(path, "%s", strings.TrimSuffix(line, "\n"))
+		}
 	}
 }
