@@ -63,6 +63,9 @@ func (m *report) connections(e *Environment) {
 			m.add(path+".name", "%q stands there twice", c.Name)
 		}
 		seen[c.Name] = true
+		if c.Name == "default" {
+			m.add(path+".name", "\"default\" is the service account that every namespace has")
+		}
 		if d, err := time.ParseDuration(c.TokenLifetime); err != nil || d < shortestToken {
 			m.add(path+".tokenLifetime", "%q is not a duration of at least %s, such as 1h", c.TokenLifetime, "10m")
 		}

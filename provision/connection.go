@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/connection"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/jwt"
+	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
@@ -79,18 +81,13 @@ func (e *Environment) checkConnection(ctx context.Context, c profiles.Connection
 	if err != nil {
 		return nil, err
 	}
-	kubeconfig, err := connection.Kubeconfig(ctx, from, c)
+	there := check.Result{Group: "connection", Name: fmt.Sprintf("%s → %s: the kubeconfig in Secret %s/%s", c.From, c.To, c.Namespace, c.Name)}
+	kubeconfig, token, expires, err := e.readConnection(ctx, from, c)
 	if err != nil {
-		return nil, err
+		there.Detail = err.Error()
+		return []check.Result{there}, ctx.Err()
 	}
-	token, err := connection.Bearer(kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	expires, err := jwt.Expiry(token)
-	if err != nil {
-		return nil, err
-	}
+	there.OK, there.Detail = true, "its token ends at "+expires.UTC().Format("2006-01-02 15:04:05 UTC")
 	home := *e.record.Profile.Cluster(c.From)
 	target := &check.Cluster{
 		Name: c.To, Server: rest.AnonymousClientConfig(to.Config), Log: e.cluster(*e.record.Profile.Cluster(c.To)).APIServerLog,
@@ -113,10 +110,7 @@ func (e *Environment) checkConnection(ctx context.Context, c profiles.Connection
 
 	results := check.Concurrently([]proof{
 		func() []check.Result {
-			return []check.Result{
-				{Group: "connection", Name: "the kubeconfig in Secret " + c.Namespace + "/" + c.Name, OK: true, Detail: "its token ends at " + expires.UTC().Format("2006-01-02 15:04:05 UTC")},
-				target.Identity(ctx, self), target.KubectlIdentity(ctx, self), target.KubectlVersion(ctx, self),
-			}
+			return []check.Result{target.Identity(ctx, self), target.KubectlIdentity(ctx, self), target.KubectlVersion(ctx, self)}
 		},
 		func() []check.Result { return target.Access(ctx, self, rights) },
 		func() []check.Result { return target.KubectlAccess(ctx, self, rights) },
@@ -127,7 +121,19 @@ func (e *Environment) checkConnection(ctx context.Context, c profiles.Connection
 			}})
 		},
 	})
-	return named(c.From+" → "+c.To, results), ctx.Err()
+	return append([]check.Result{there}, named(c.From+" → "+c.To, results)...), ctx.Err()
+}
+
+// readConnection reads what the Secret holds.
+func (e *Environment) readConnection(ctx context.Context, from *kube.Client, c profiles.Connection) (kubeconfig []byte, token string, expires time.Time, err error) {
+	if kubeconfig, err = connection.Kubeconfig(ctx, from, c); err != nil {
+		return nil, "", time.Time{}, err
+	}
+	if token, err = connection.Bearer(kubeconfig); err != nil {
+		return nil, "", time.Time{}, err
+	}
+	expires, err = jwt.Expiry(token)
+	return kubeconfig, token, expires, err
 }
 
 // connectionUser is the name that the cluster that is reached gives a service
