@@ -45,7 +45,7 @@ browser: ## Chromium from Debian's packages, if none is there: a test logs in wi
 
 .PHONY: e2e
 e2e: build browser ## end-to-end tests on real clusters
-	@$(call with-sources,lab) go test -count=1 -timeout=40m -parallel=3 $(ARGS) ./e2e
+	@$(call with-sources,lab) go test -count=1 -timeout=60m -parallel=3 $(ARGS) ./e2e
 
 .PHONY: bench
 bench: build ## bare kind and devenv up on both runtimes, timed in turn
