@@ -547,7 +547,7 @@ func TestSeveralClusters(t *testing.T) {
 	if len(s.Clusters) != 2 || s.Clusters[1].Name != "second" || s.Clusters[1].State != "running" || !s.Ready || len(s.Processes) != 7 {
 		t.Errorf("status: %+v", s)
 	}
-	devenv(t, "check", "--name", name).wants(t, 0, "✓ viewer@example.com is viewer@example.com in main", "✓ viewer@example.com is second:viewer@example.com in second", ", 0 failed")
+	devenv(t, "check", "--name", name).wants(t, 0, "✓ viewer@example.com is viewer@example.com in main", "✓ second: viewer@example.com is second:viewer@example.com in second", ", 0 failed")
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	text := must(t, "kubeconfig", "--name", name, "--cluster", "second", "--user", "viewer@example.com").stdout
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -21,7 +21,7 @@ func onEach(t *testing.T, profile string, test func(t *testing.T, name string)) 
 	var group sync.WaitGroup
 	for i, runtime := range runtimes {
 		group.Go(func() {
-			results[i] = devenv(t, "up", "--name", "e2e-"+profile[:4]+"-"+runtime, "--profile", profile, "--runtime", runtime)
+			results[i] = devenv(t, "up", "--name", "e2e-"+profile[:4]+"-"+runtime, "--profile", profile, "--runtime", runtime, "--timeout", "4m")
 		})
 	}
 	group.Wait()
