@@ -91,6 +91,10 @@ func (m *report) access(path string, a Access) {
 		}
 	}
 	clusterRoles, roles, bindings := seen{}, seen{}, seen{}
+	builtIn := seen{}
+	for i, r := range a.BuiltInRoles {
+		builtIn.once(m, fmt.Sprintf("%s.builtInRoles[%d]", path, i), "", r.Name)
+	}
 	for i, r := range a.ClusterRoles {
 		p := fmt.Sprintf("%s.clusterRoles[%d]", path, i)
 		clusterRoles.once(m, p, "", r.Name)

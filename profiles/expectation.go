@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +59,14 @@ func (m *report) expectations(e *Environment) {
 		m.actions(path+".cannot", x.Cannot)
 		if x.Trial != nil {
 			m.actions(path+".trial.can", x.Trial.Can)
+			if c := e.Cluster(x.Cluster); c != nil {
+				if c.Trust.Dex().UsernameExpression != "" && x.Username == "" {
+					m.add(path+".trial", "needs to know whom to bind: an expression makes the user's name, say it in username")
+				}
+				if n := x.Trial.Namespace; n != "" && !slices.Contains(c.Access.Namespaces, n) && !builtInNamespace(n) {
+					m.add(path+".trial.namespace", "%q is not in access.namespaces of cluster %q", n, x.Cluster)
+				}
+			}
 		}
 	}
 }

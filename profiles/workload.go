@@ -113,6 +113,9 @@ func (m *report) workloads(e *Environment) {
 					m.add(p+"."+field, "is missing")
 				}
 			}
+			if api, _ := o["apiVersion"].(string); strings.HasPrefix(api, "cert-manager.io/") && i > 0 {
+				m.add(p+".apiVersion", "cert-manager runs in the first cluster only")
+			}
 			m.placeholders(e, p, o)
 		}
 	}

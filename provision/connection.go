@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -98,13 +99,11 @@ func (e *Environment) checkConnection(ctx context.Context, c profiles.Connection
 	self := check.Login{Email: c.Name, Token: token, AnyGroups: true, Username: e.connectionUser(c, c.Name)}
 	rights := profiles.Expectation{Can: c.Can, Cannot: c.Cannot}
 
-	other, err := connection.Token(ctx, from, c.Namespace, c.Name, "somebody-else", c.Lifetime())
-	if err != nil {
-		return nil, err
-	}
-	stranger, err := connection.Token(ctx, from, c.Namespace, "default", c.Audience, c.Lifetime())
-	if err != nil {
-		return nil, err
+	other, otherErr := connection.Token(ctx, from, c.Namespace, c.Name, "somebody-else", c.Lifetime())
+	stranger, strangerErr := connection.Token(ctx, from, c.Namespace, "default", c.Audience, c.Lifetime())
+	if err := errors.Join(otherErr, strangerErr); err != nil {
+		there.OK, there.Detail = false, err.Error()
+		return []check.Result{there}, ctx.Err()
 	}
 	unbound := check.Login{Email: "another service account", Token: stranger, AnyGroups: true, Username: e.connectionUser(c, "default")}
 

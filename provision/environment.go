@@ -91,6 +91,11 @@ func nameFlag(name string) string {
 	return " --name " + name
 }
 
+// upAgain is the command that made the environment.
+func (e *Environment) upAgain() string {
+	return "devenv up" + nameFlag(e.record.Name) + e.record.Arguments
+}
+
 // DefaultName is the environment that commands mean when they name none.
 const DefaultName = "dev"
 

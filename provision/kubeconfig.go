@@ -48,6 +48,10 @@ func (e *Environment) Kubeconfig(ctx context.Context, r KubeconfigRequest) (*cli
 	if err != nil {
 		return nil, err
 	}
+	if c.Trust.Dex().ClientID == "" && r.Flavor != FlavorAdmin {
+		return nil, failure.Newf(failure.Usage, "cluster %q does not trust Dex, so that no user can log in there", c.Name).
+			Hint("its administrator's: devenv kubeconfig --flavor admin --cluster %s%s", c.Name, nameFlag(e.record.Name))
+	}
 	switch r.Flavor {
 	case FlavorExec, "":
 		if r.User == "" && r.Grant != "" && r.Grant != GrantPassword {

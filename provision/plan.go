@@ -111,7 +111,7 @@ func (p *processRuntime) planBeside(c profiles.Cluster) []Step {
 	on := func(step clusterStep) ensure { return step.on(c) }
 	return []Step{
 		{id("configuration"), "Issuers that cluster " + c.Name + " trusts", needs("trust"), on(p.ensureConfiguration)},
-		{id("node"), "etcd and API server of cluster " + c.Name, needs("programs", id("configuration")), on(p.ensureNode)},
+		{id("node"), "etcd and API server of cluster " + c.Name, needs("programs", "node", id("configuration")), on(p.ensureNode)},
 		{id("api-server"), "API server of cluster " + c.Name, needs(id("node")), on(p.ensureAPIServer)},
 		{id("token"), "First token accepted by cluster " + c.Name, needs("seed", id("api-server")), on(p.ensureToken)},
 		{id("access"), "Namespaces and role bindings of cluster " + c.Name, needs(id("api-server")), on(p.ensureAccess)},
@@ -134,7 +134,7 @@ func (e *Environment) planEnd(steps []Step) []Step {
 	}
 	for _, c := range e.record.Profile.Spec.Connections {
 		title := fmt.Sprintf("Kubeconfig for cluster %s in cluster %s", c.To, c.From)
-		after := needs(e.stepOf("issuers", c.To), e.stepOf("access", c.From), e.stepOf("access", c.To))
+		after := append(needs(e.stepOf("issuers", c.To), e.stepOf("access", c.From), e.stepOf("access", c.To)), e.knownAfter(c)...)
 		steps = append(steps, Step{"connection-" + c.Name, title, after, func(ctx context.Context) (bool, error) { return e.ensureConnection(ctx, c, false) }})
 	}
 	return append(steps, Step{"check", "Check: identities, rights, refusals, kubectl", last(steps), e.ensureProof})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/client-go/rest"
@@ -21,7 +22,7 @@ import (
 )
 
 func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error) {
-	report, err := e.Check(ctx)
+	report, err := e.check(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -29,8 +30,21 @@ func (e *Environment) ensureProof(ctx context.Context) (changed bool, err error)
 }
 
 // Check proves the environment. A proof that fails is in the report; the error
-// is for what kept the check itself from being made.
+// is for what kept the check itself from being made. Nobody else may work on an
+// environment while trials change its bindings.
 func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
+	if slices.ContainsFunc(e.record.Profile.Spec.Expectations, func(x profiles.Expectation) bool { return x.Trial != nil }) {
+		unlock, err := lock(ctx, e.home, e.record.Name)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
+	return e.check(ctx)
+}
+
+// check is Check by who holds the lock.
+func (e *Environment) check(ctx context.Context) (*check.Report, error) {
 	if err := e.runtime.find(ctx); err != nil {
 		return nil, err
 	}
@@ -108,7 +122,9 @@ func (e *Environment) checkOne(ctx context.Context, c profiles.Cluster) ([]check
 		func() []check.Result { return check.Concurrently(kubectl) },
 		func() []check.Result { return target.Refusals(ctx, refusals) },
 	})
-	results = append(results, check.Concurrently(trials)...) // after what the expectations say without them
+	for _, trial := range trials { // after what the expectations say without them, and one at a time
+		results = append(results, trial()...)
+	}
 	return e.in(c, results...), ctx.Err()
 }
 

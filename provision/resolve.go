@@ -169,7 +169,7 @@ func fixedDifferences(old, wanted *state.Record) []string {
 	compare("spec.runtime", old.Runtime, wanted.Runtime)
 	compare("spec.dex.port", old.IssuerPort, wanted.IssuerPort)
 	compare("the names of spec.clusters", clusterNames(old), clusterNames(wanted))
-	compare("the clusters of spec.endpoints", endpointNames(old), endpointNames(wanted))
+	compare("the places of spec.endpoints", endpointNames(old), endpointNames(wanted))
 	for i, c := range wanted.Profile.Spec.Clusters {
 		before := old.Profile.Cluster(c.Name)
 		if before == nil {
@@ -233,8 +233,9 @@ func show(value any) any {
 func endpointNames(r *state.Record) string {
 	var names []string
 	for _, x := range r.Profile.Spec.Endpoints {
-		names = append(names, x.Cluster+"/"+x.Name)
+		names = append(names, x.Cluster+"/"+x.Namespace+"/"+x.Name)
 	}
+	slices.Sort(names)
 	return strings.Join(names, ", ")
 }
 

@@ -129,6 +129,13 @@ func all(done map[string]bool, ids []string) bool {
 
 // validate finds steps that could never start.
 func validate(steps []Step) error {
+	ids := map[string]bool{}
+	for _, s := range steps {
+		if ids[s.ID] {
+			return fmt.Errorf("two steps of the plan are called %q; give the clusters other names", s.ID)
+		}
+		ids[s.ID] = true
+	}
 	reachable := map[string]bool{}
 	for again := true; again; {
 		again = false

@@ -35,7 +35,7 @@ func (e *Environment) Share(ctx context.Context, r ShareRequest) error {
 	s := e.record.Profile.Spec.Share
 	if s == nil {
 		return failure.Newf(failure.Usage, "the profile %s shares nothing: it has no spec.share", e.record.Profile.Metadata.Name).
-			Hint("name a client: devenv up --set spec.share.client=ID%s", nameFlag(e.record.Name))
+			Hint("name a client: %s --set spec.share.client=ID", e.upAgain())
 	}
 	p := &sharing{e}
 	clusters := p.clusters()
@@ -50,7 +50,7 @@ func (e *Environment) Share(ctx context.Context, r ShareRequest) error {
 		return err
 	}
 	if err := e.askIssuer(ctx); err != nil {
-		return failure.New(failure.Provisioning, fmt.Errorf("the issuer does not answer: %w", err), "start or repair it: devenv up"+nameFlag(e.record.Name))
+		return failure.New(failure.Provisioning, fmt.Errorf("the issuer does not answer: %w", err), "start or repair it: "+e.upAgain())
 	}
 	listener, err := net.Listen("tcp", loopback(e.record.SharePort))
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -92,9 +92,13 @@ func (e *Environment) shareCertificate() (tls.Certificate, error) {
 // clients are the profile's, without placeholders, and where kubeconfigs are
 // shared, with what comes back from their logins.
 func (e *Environment) clients() ([]profiles.Client, error) {
-	list, err := fill(e, e.record.Profile.Spec.Dex.Clients)
-	if err != nil {
-		return nil, err
+	list := slices.Clone(e.record.Profile.Spec.Dex.Clients)
+	for i, c := range list {
+		filled, err := fill(e, c.RedirectURIs)
+		if err != nil {
+			return nil, err
+		}
+		list[i].RedirectURIs = filled
 	}
 	if s := e.record.Profile.Spec.Share; s != nil {
 		for i, c := range list {

@@ -53,12 +53,7 @@ func (e *Environment) ensureAccess(ctx context.Context, c profiles.Cluster) (cha
 	if err != nil {
 		return false, err
 	}
-	changed, err = access.Ensure(ctx, admin, c.Access)
-	if err != nil || !c.PublicIssuer {
-		return changed, err
-	}
-	opened, err := access.OpenIssuer(ctx, admin)
-	return changed || opened, err
+	return access.Ensure(ctx, admin, c.Access, c.PublicIssuer)
 }
 
 func (e *Environment) grpcAuthority() (*trust.Authority, error) {

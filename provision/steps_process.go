@@ -99,14 +99,19 @@ func (p *processRuntime) ensureFiles(ctx context.Context, named map[string]strin
 // for it: the API server's first question is then answered as soon as it can
 // be.
 func (p *processRuntime) ensureNode(ctx context.Context, c profiles.Cluster) (changed bool, err error) {
-	if _, err := p.dex().EndStrays(ctx); err != nil {
-		return false, err
+	first := c.Name == p.first().Name // the others' are no business of Dex's
+	if first {
+		if _, err := p.dex().EndStrays(ctx); err != nil {
+			return false, err
+		}
 	}
 	if err := p.freeInternalPorts(ctx, c); err != nil {
 		return false, err
 	}
-	if err := p.holdLine(); err != nil {
-		return false, p.explain(err)
+	if first {
+		if err := p.holdLine(); err != nil {
+			return false, p.explain(err)
+		}
 	}
 	return p.Environment.ensureNode(ctx, c)
 }
@@ -126,7 +131,10 @@ func (p *processRuntime) holdLine() error {
 // freeInternalPorts chooses another port where somebody else took one while its
 // process did not run: nobody outside knows these.
 func (p *processRuntime) freeInternalPorts(ctx context.Context, c profiles.Cluster) error {
-	owners := map[string]*process.Process{dexAdminPort: p.dex()}
+	owners := map[string]*process.Process{}
+	if c.Name == p.first().Name {
+		owners[dexAdminPort] = p.dex()
+	}
 	etcd := &process.Process{Folder: string(p.dir), Name: c.Name + ".etcd"}
 	if _, err := etcd.EndStrays(ctx); err != nil {
 		return err

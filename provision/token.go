@@ -123,14 +123,16 @@ func (e *Environment) explainLogin(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return failure.New(failure.Provisioning, err, "give it more time, for example: devenv token --timeout 15m"+name)
+	case errors.As(err, &grant) && grant.Grant == GrantClientCredentials:
+		return failure.New(failure.Usage, err, "name a client that is not public: devenv token --client ID --grant "+GrantClientCredentials+name)
 	case errors.As(err, &grant):
 		return failure.New(failure.Usage, err, "give it one in the profile: spec.dex.clients[].redirectURIs", "or name another client: devenv token --client ID"+name)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failure.New(failure.Prerequisite, err, "end what listens there, or give the client another redirect URI in the profile")
 	case errors.As(err, &refused):
-		return failure.New(failure.Refused, err, "put the users back as the profile has them: devenv up"+name)
+		return failure.New(failure.Refused, err, "put the users back as the profile has them: "+e.upAgain())
 	}
-	return failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+name, "start or repair it: devenv up"+name)
+	return failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+name, "start or repair it: "+e.upAgain())
 }
 
 // client finds a client of the environment; an empty id means the one whose

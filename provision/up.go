@@ -24,6 +24,9 @@ type UpRequest struct {
 	Home    state.Home
 	Name    string
 	Profile *profiles.Environment
+	// Arguments are those of the command line that name the profile, for hints:
+	// " --profile klutch".
+	Arguments string
 	// Sources is the path of a sources file; empty for the official sources.
 	Sources string
 	// Runtime is auto, kind or process; empty for what the profile says. An
@@ -140,7 +143,7 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	if note != "" {
 		r.Progress.Emit(progress.Event{Time: time.Now(), State: progress.Note, Detail: note})
 	}
-	record.Sources, record.Pins, record.RuntimeChosen = r.Sources, pins, r.wantedRuntime() == profiles.RuntimeAuto
+	record.Sources, record.Pins, record.RuntimeChosen, record.Arguments = r.Sources, pins, r.wantedRuntime() == profiles.RuntimeAuto, r.Arguments
 	return newEnvironment(r.Home, record), dir.Save(record)
 }
 
@@ -195,7 +198,8 @@ func replaceFixed(ctx context.Context, r UpRequest, old, record *state.Record) (
 	e := newEnvironment(r.Home, old)
 	if e.runtime.everMade() && !r.Recreate {
 		return nil, failure.Newf(failure.Usage, "environment %q exists, and this cannot be changed in it:\n  %s", r.Name, strings.Join(differences, "\n  ")).
-			Hint("make it anew, its data will be lost: devenv up --recreate%s", nameFlag(r.Name))
+			Hint("make it anew, its data will be lost: devenv up --recreate%s%s", nameFlag(r.Name), r.Arguments).
+			Hint("or go back to what it was: %s", e.upAgain())
 	}
 	if _, err := e.remove(ctx); err != nil {
 		return nil, err
@@ -208,10 +212,10 @@ func replaceFixed(ctx context.Context, r UpRequest, old, record *state.Record) (
 func (e *Environment) failed(ctx context.Context, err error) error {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	again := "go on where it stopped: devenv up" + nameFlag(e.record.Name)
+	again := "go on where it stopped: " + e.upAgain()
 	removed, problems := e.runtime.abandon(cleanup, ctx.Err() == nil)
 	if removed {
-		again = "the half-made cluster was removed; start again: devenv up" + nameFlag(e.record.Name)
+		again = "the half-made cluster was removed; start again: " + e.upAgain()
 	}
 	problems = errors.Join(problems, e.dir.Save(e.record))
 

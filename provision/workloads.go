@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,11 +26,7 @@ const workloadLimit = 3 * time.Minute
 // before.
 func (e *Environment) planWorkloads(c profiles.Cluster, after []string) []Step {
 	var steps []Step
-	for _, name := range profiles.UsedPlaceholders([]any{c.Charts, c.Objects}) { // their address is known, their authority is not
-		if cluster, what, _ := strings.Cut(strings.TrimPrefix(name, "clusters."), "."); strings.HasPrefix(name, "clusters.") && what == "ca" {
-			after = append(after, e.stepOf("api-server", cluster))
-		}
-	}
+	after = append(after, e.knownAfter([]any{c.Charts, c.Objects})...)
 	if len(c.Charts) > 0 {
 		title := "Charts of cluster " + c.Name
 		steps = append(steps, Step{e.stepOf("more-charts", c.Name), title, after, clusterStep(e.ensureProfileCharts).on(c)})
@@ -40,6 +37,19 @@ func (e *Environment) planWorkloads(c profiles.Cluster, after []string) []Step {
 		steps = append(steps, Step{e.stepOf("objects", c.Name), title, after, clusterStep(e.ensureObjects).on(c)})
 	}
 	return steps
+}
+
+// knownAfter are the steps after which the placeholders of a part of a profile
+// are known: addresses are from the start, a cluster's authority is not.
+func (e *Environment) knownAfter(part any) []string {
+	var after []string
+	for _, name := range profiles.UsedPlaceholders(part) {
+		rest, is := strings.CutPrefix(name, "clusters.")
+		if cluster, what, _ := strings.Cut(rest, "."); is && what == "ca" {
+			after = append(after, e.stepOf("api-server", cluster))
+		}
+	}
+	return after
 }
 
 func (e *Environment) endpointsOf(c profiles.Cluster) []profiles.Endpoint {
@@ -109,6 +119,7 @@ func deployments(objects []map[string]any) [][2]string {
 		metadata, _ := o["metadata"].(map[string]any)
 		if o["kind"] == "Deployment" {
 			namespace, _ := metadata["namespace"].(string)
+			namespace = cmp.Or(namespace, "default")
 			name, _ := metadata["name"].(string)
 			list = append(list, [2]string{namespace, name})
 		}
@@ -127,16 +138,22 @@ func profileChart(c profiles.Chart, pins profiles.Pins) chart.Source {
 // is not known yet: what cannot be had or rendered is known before anything is
 // made.
 func (e *Environment) tryCharts(cache string) error {
-	standIn := func(string) (string, error) { return "not-known-yet", nil }
+	known := func(name string) (string, error) {
+		value, err := e.value(name)
+		if err != nil { // an authority that is made later
+			return "not-known-yet", nil
+		}
+		return value, nil
+	}
 	for _, c := range e.record.Profile.Spec.Clusters {
 		for _, x := range c.Charts {
 			loaded, err := profileChart(x, e.pins).Load(cache)
 			if err != nil {
 				return failure.New(failure.Prerequisite, err, "where no network is to be had, name a folder in a sources file (DEVENV_SOURCES); see the README")
 			}
-			values, err := profiles.FillAll(x.Values, standIn)
+			values, err := profiles.FillAll(x.Values, known)
 			if err == nil {
-				err = chart.Render(chart.Release{Name: x.Release, Namespace: x.Namespace, Chart: loaded, Values: values})
+				err = chart.Render(chart.Release{Name: x.Release, Namespace: x.Namespace, Chart: loaded, Values: values}, c.KubernetesVersion)
 			}
 			if err != nil {
 				return failure.New(failure.Usage, err, "correct its values in the profile: spec.clusters[].charts[].values")
@@ -168,8 +185,7 @@ func (e *Environment) ensureProfileCharts(ctx context.Context, c profiles.Cluste
 		if err != nil {
 			return changed, err
 		}
-		namespace := kube.Object{"apiVersion": "v1", "kind": "Namespace", "metadata": kube.Object{"name": x.Namespace, "labels": kube.ManagedLabels()}}
-		made, err := admin.Apply(ctx, namespace)
+		made, err := admin.EnsureNamespace(ctx, x.Namespace)
 		if err != nil {
 			return changed || made, err
 		}
@@ -193,8 +209,13 @@ func (k *kindRuntime) workloadProofs(ctx context.Context) []check.Result {
 	var results []check.Result
 	broken := ""
 	for _, c := range k.record.Profile.Spec.Clusters {
-		admin, err := k.admin(c.Name)
-		for _, d := range deployments(c.Objects) {
+		admin, adminErr := k.admin(c.Name)
+		objects, fillErr := fill(k.Environment, c.Objects)
+		err := errors.Join(adminErr, fillErr)
+		if fillErr != nil {
+			objects = c.Objects
+		}
+		for _, d := range deployments(objects) {
 			result := check.Result{Group: "workload", Name: fmt.Sprintf("Deployment %s/%s runs", d[0], d[1])}
 			if err == nil {
 				err = admin.Available(ctx, d[0], d[1])

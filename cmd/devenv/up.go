@@ -65,7 +65,31 @@ func upRequest(c *cli.Context) (provision.UpRequest, error) {
 	if err != nil {
 		return provision.UpRequest{}, err
 	}
-	return provision.UpRequest{Home: home, Name: c.String("name"), Profile: profile, Runtime: c.String("runtime"), Sources: sourcesFile()}, nil
+	return provision.UpRequest{Home: home, Name: c.String("name"), Profile: profile, Runtime: c.String("runtime"), Sources: sourcesFile(), Arguments: profileArguments(c)}, nil
+}
+
+// profileArguments are the flags by which the profile was named, to be typed
+// again.
+func profileArguments(c *cli.Context) string {
+	text := ""
+	switch {
+	case c.String("file") != "":
+		text = " --file " + quoted(c.String("file"))
+	case c.String("profile") != "default":
+		text = " --profile " + c.String("profile")
+	}
+	for _, set := range *c.Generic("set").(*assignments) {
+		text += " --set " + quoted(set)
+	}
+	return text
+}
+
+// quoted is text as a shell takes it for one word.
+func quoted(text string) string {
+	if !strings.ContainsAny(text, " \t\n'\"$&|;<>()[]{}*?!#~`\\") {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 func up(c *cli.Context) error {

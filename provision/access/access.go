@@ -35,7 +35,10 @@ const builtInSelector = "devenv.dev/part=labels"
 // Ensure makes a cluster have these namespaces and bindings, and none that an
 // earlier profile had. Namespaces are never deleted: they may hold somebody's
 // work.
-func Ensure(ctx context.Context, client *kube.Client, a profiles.Access) (changed bool, err error) {
+//
+// With publicIssuer everybody may read the discovery document and the keys of
+// its service accounts' issuer.
+func Ensure(ctx context.Context, client *kube.Client, a profiles.Access, publicIssuer bool) (changed bool, err error) {
 	for _, b := range a.Bindings {
 		did, err := deleteOtherRole(ctx, client, b)
 		if err != nil {
@@ -43,24 +46,27 @@ func Ensure(ctx context.Context, client *kube.Client, a profiles.Access) (change
 		}
 		changed = changed || did
 	}
-	applied, err := client.Apply(ctx, Objects(a)...)
+	objects := Objects(a)
+	if publicIssuer {
+		objects = append(objects, openIssuer())
+	}
+	applied, err := client.Apply(ctx, objects...)
 	if err != nil {
 		return changed || applied, err
 	}
-	pruned, err := prune(ctx, client, a)
+	pruned, err := prune(ctx, client, objects)
 	return changed || applied || pruned, err
 }
 
-// OpenIssuer lets everybody read the discovery document and the keys of the
-// cluster's service accounts' issuer
+// openIssuer opens the issuer
 // (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery).
-func OpenIssuer(ctx context.Context, client *kube.Client) (changed bool, err error) {
-	return client.Apply(ctx, kube.Object{
+func openIssuer() kube.Object {
+	return kube.Object{
 		"apiVersion": rbacGroup + "/v1", "kind": "ClusterRoleBinding",
-		"metadata": kube.Object{"name": "devenv:public-issuer", "labels": kube.ManagedLabels()},
+		"metadata": kube.Object{"name": "devenv:public-issuer", "labels": labels},
 		"roleRef":  kube.Object{"apiGroup": rbacGroup, "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
 		"subjects": []any{kube.Object{"apiGroup": rbacGroup, "kind": rbacv1.GroupKind, "name": "system:unauthenticated"}},
-	})
+	}
 }
 
 // Objects are the namespaces, roles and bindings as they are applied.
@@ -186,10 +192,10 @@ var (
 
 // prune deletes roles and bindings that devenv made and the profile no longer
 // has, and takes its labels off the roles that Kubernetes has by itself.
-func prune(ctx context.Context, client *kube.Client, keep profiles.Access) (changed bool, err error) {
+func prune(ctx context.Context, client *kube.Client, keep []kube.Object) (changed bool, err error) {
 	type object struct{ kind, namespace, name string }
 	wanted := map[object]bool{}
-	for _, o := range Objects(keep) {
+	for _, o := range keep {
 		u := unstructured.Unstructured{Object: o}
 		wanted[object{u.GetKind(), u.GetNamespace(), u.GetName()}] = true
 	}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"helm.sh/helm/v3/pkg/action"
 	helmchart "helm.sh/helm/v3/pkg/chart"
@@ -65,7 +66,8 @@ func (s Source) Load(cache string) (*helmchart.Chart, error) {
 }
 
 func (s Source) download(cache string) (string, error) {
-	kept := filepath.Join(cache, s.Name+"-"+s.Version+".tgz")
+	from := sha256.Sum256([]byte(s.Repository)) // another repository may have another chart of that name
+	kept := filepath.Join(cache, fmt.Sprintf("%s-%s-%x.tgz", s.Name, s.Version, from[:4]))
 	if s.verify(kept) == nil {
 		return kept, nil
 	}
@@ -175,8 +177,13 @@ func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log 
 
 // Render tries whether a release can be made of its chart and values. It asks no
 // cluster.
-func Render(r Release) error {
-	a := action.NewInstall(&action.Configuration{Capabilities: chartutil.DefaultCapabilities.Copy(), Log: func(string, ...any) {}})
+func Render(r Release, kubernetesVersion string) error {
+	version, err := chartutil.ParseKubeVersion(kubernetesVersion)
+	if err != nil {
+		return err
+	}
+	a := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
+	a.KubeVersion = version // else Helm takes one of years ago, which many charts refuse
 	a.ReleaseName, a.Namespace, a.DryRun, a.ClientOnly, a.Replace, a.IncludeCRDs = r.Name, r.Namespace, true, true, true, true
 	if _, err := a.Run(r.Chart, copyOf(r.Values)); err != nil {
 		return fmt.Errorf("could not render the chart %s %s as release %s/%s: %w", r.Chart.Name(), r.Chart.Metadata.Version, r.Namespace, r.Name, err)
@@ -212,9 +219,13 @@ func deployedBefore(config *action.Configuration, name string) bool {
 	return err == nil
 }
 
+// hookLimit is how long each hook of a chart may take: Helm waits for them, and
+// takes no context.
+const hookLimit = 2 * time.Minute
+
 func install(config *action.Configuration, r Release, values map[string]any) error {
 	a := action.NewInstall(config)
-	a.ReleaseName, a.Namespace = r.Name, r.Namespace
+	a.ReleaseName, a.Namespace, a.Timeout = r.Name, r.Namespace, hookLimit
 	a.PostRenderer = adjuster(r.Adjust)
 	_, err := a.Run(r.Chart, values)
 	return err
@@ -228,7 +239,7 @@ func upgrade(config *action.Configuration, r Release, values map[string]any, las
 		}
 	}
 	a := action.NewUpgrade(config)
-	a.Namespace, a.MaxHistory, a.ResetValues = r.Namespace, 5, true
+	a.Namespace, a.MaxHistory, a.ResetValues, a.Timeout = r.Namespace, 5, true, hookLimit
 	a.PostRenderer = adjuster(r.Adjust)
 	_, err := a.Run(r.Name, r.Chart, values)
 	return err

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
@@ -52,8 +55,9 @@ type Request struct {
 	Token  string // to send; empty for none
 }
 
-// answered is what kubectl says of an answer when it is asked to be talkative.
-var answered = regexp.MustCompile(`status="(\d+) `)
+// answered is what kubectl says of an answer when it is asked to be talkative,
+// from 1.33 on and before.
+var answered = regexp.MustCompile(`(?:status="|GET https://\S+ )(\d{3}) `)
 
 // Get sends a request from a pod and returns the status of the answer. An error
 // says why there was none.
@@ -74,17 +78,16 @@ func Get(ctx context.Context, admin *kube.Client, namespace, image string, r Req
 // fetchFromPod returns what kubectl said in a pod, and whether it failed.
 func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image string, r Request, flags ...string) (log string, failed bool, err error) {
 	pods := admin.Core.CoreV1().Pods(namespace)
-	token, deleteToken, err := tokenVariable(ctx, admin, namespace, r.Token)
+	secret, removeSecret, err := kubeconfigSecret(ctx, admin, namespace, r)
 	if err != nil {
 		return "", false, err
 	}
-	defer deleteToken()
+	defer removeSecret()
 	file := corev1.HostPathFile
 	pod, err := pods.Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "devenv-check-",
 			Labels:       map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager},
-			Annotations:  map[string]string{"devenv.dev/ca": r.CA},
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
@@ -92,22 +95,16 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 			TerminationGracePeriodSeconds: new(int64(0)),
 			Containers: []corev1.Container{{
 				Name: "fetch", Image: image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Command: append([]string{
-					"/devenv/kubectl", "get", "--raw=" + r.Path,
-					"--server=" + r.Server, "--certificate-authority=/ca/ca.crt", "--request-timeout=10s",
-					"--token=$(TOKEN)",
-				}, flags...),
-				Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, token},
+				Command: append([]string{"/devenv/kubectl", "get", "--raw=" + r.Path, "--kubeconfig=/config/kubeconfig", "--request-timeout=10s"}, flags...),
+				Env:     []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}},
 				VolumeMounts: []corev1.VolumeMount{
 					{Name: "kubectl", MountPath: "/devenv/kubectl", ReadOnly: true},
-					{Name: "ca", MountPath: "/ca", ReadOnly: true},
+					{Name: "config", MountPath: "/config", ReadOnly: true},
 				},
 			}},
 			Volumes: []corev1.Volume{
 				{Name: "kubectl", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/usr/bin/kubectl", Type: &file}}},
-				{Name: "ca", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{{
-					Path: "ca.crt", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['devenv.dev/ca']"},
-				}}}}},
+				{Name: "config", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}},
 			},
 		},
 	}, metav1.CreateOptions{})
@@ -137,22 +134,26 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 	return string(text), phase == corev1.PodFailed, nil
 }
 
-// tokenVariable keeps a token out of the pod's own description, where more
-// people may read it.
-func tokenVariable(ctx context.Context, admin *kube.Client, namespace, token string) (variable corev1.EnvVar, remove func(), err error) {
-	if token == "" {
-		return corev1.EnvVar{Name: "TOKEN", Value: "none"}, func() {}, nil // without any, kubectl asks for a user name
+// kubeconfigSecret keeps what a pod sends out of its own description and of its
+// process's arguments, where more people may read it.
+func kubeconfigSecret(ctx context.Context, admin *kube.Client, namespace string, r Request) (name string, remove func(), err error) {
+	text, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"c": {Server: r.Server, CertificateAuthorityData: []byte(r.CA)}},
+		// without any token, kubectl asks for a user name
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {Token: cmp.Or(r.Token, "none")}},
+		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
+		CurrentContext: "x",
+	})
+	if err != nil {
+		return "", nil, err
 	}
 	secrets := admin.Core.CoreV1().Secrets(namespace)
 	secret, err := secrets.Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "devenv-check-", Labels: map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager}},
-		StringData: map[string]string{"token": token},
+		Data:       map[string][]byte{"kubeconfig": text},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return corev1.EnvVar{}, nil, fmt.Errorf("could not keep a token for a pod: %w", err)
+		return "", nil, fmt.Errorf("could not keep a kubeconfig for a pod: %w", err)
 	}
-	variable = corev1.EnvVar{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-		LocalObjectReference: corev1.LocalObjectReference{Name: secret.Name}, Key: "token",
-	}}}
-	return variable, func() { _ = secrets.Delete(context.WithoutCancel(ctx), secret.Name, metav1.DeleteOptions{}) }, nil
+	return secret.Name, func() { _ = secrets.Delete(context.WithoutCancel(ctx), secret.Name, metav1.DeleteOptions{}) }, nil
 }

@@ -39,6 +39,9 @@ func Ensure(ctx context.Context, client *kube.Client, c Connection, rotate bool)
 	if err != nil {
 		return false, err
 	}
+	if have != nil && have.Labels["app.kubernetes.io/managed-by"] != kube.FieldManager {
+		return false, fmt.Errorf("the Secret %s/%s is not devenv's own", c.Namespace, c.Name)
+	}
 	if have != nil && have.Type != c.secretType() { // which cannot be changed
 		if err := client.Core.CoreV1().Secrets(c.Namespace).Delete(ctx, c.Name, metav1.DeleteOptions{}); err != nil {
 			return false, fmt.Errorf("could not replace the Secret %s/%s: %w", c.Namespace, c.Name, err)

@@ -28,6 +28,15 @@ func (c *Client) Apply(ctx context.Context, objects ...Object) (changed bool, er
 	return changed, nil
 }
 
+// EnsureNamespace makes a namespace where there is none; one that is there stays
+// as it is.
+func (c *Client) EnsureNamespace(ctx context.Context, name string) (changed bool, err error) {
+	if _, err := c.Core.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		return false, err
+	}
+	return c.Apply(ctx, Object{"apiVersion": "v1", "kind": "Namespace", "metadata": Object{"name": name, "labels": ManagedLabels()}})
+}
+
 // Name says which object it is, for people: kind, namespace and name.
 func Name(o *unstructured.Unstructured) string {
 	if o.GetNamespace() == "" {
@@ -49,6 +58,9 @@ func (c *Client) resource(o *unstructured.Unstructured) (dynamic.ResourceInterfa
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		return c.Dynamic.Resource(mapping.Resource), nil
+	}
+	if o.GetNamespace() == "" { // as kubectl does
+		o.SetNamespace(metav1.NamespaceDefault)
 	}
 	return c.Dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
 }

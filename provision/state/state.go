@@ -173,6 +173,8 @@ type Record struct {
 	Name string `json:"name"`
 	// Profile with defaults, and with every password and secret filled in.
 	Profile profiles.Environment `json:"profile"`
+	// Arguments are those of the command line by which `up` was told the profile.
+	Arguments string `json:"arguments,omitempty"`
 	// Runtime is kind or process, and RuntimeChosen says that devenv chose it.
 	Runtime       string `json:"runtime"`
 	RuntimeChosen bool   `json:"runtimeChosen,omitempty"`
