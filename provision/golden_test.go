@@ -58,6 +58,9 @@ func fixed(t *testing.T, name, runtime string) *Environment {
 			c.Secret = "secret-of-" + c.ID
 		}
 	}
+	for name := range record.EndpointPorts {
+		record.EndpointPorts[name] = 30002
+	}
 	for name := range record.Random {
 		record.Random[name] = "(" + name + ")"
 	}
@@ -93,6 +96,16 @@ func TestGolden(t *testing.T) {
 					}
 					if runtime == profiles.RuntimeKind { // the same on both
 						files[e.stepOf("access", c.Name)+".yaml"] = documents(t, access.Objects(c.Access))
+						objects, err := fill(e, c.Objects)
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, x := range e.endpointsOf(c) {
+							objects = append(objects, e.endpointObject(x))
+						}
+						if len(objects) > 0 {
+							files[e.stepOf("objects", c.Name)+".yaml"] = documents(t, objects)
+						}
 					}
 				}
 				for _, c := range e.record.Profile.Spec.Connections {
