@@ -238,6 +238,9 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 			hints = append(hints, "or have a container engine: "+failure.HintsOf(err)[0])
 		}
 	}
+	if limit, low := cluster.LowInotify(); low && class == failure.Provisioning && e.record.Runtime == profiles.RuntimeKind {
+		hints = append(hints, fmt.Sprintf("several nodes at once need more inotify instances than this machine's %d: sudo sysctl fs.inotify.max_user_instances=512", limit))
+	}
 	if logs := e.dir.Path("logs"); class == failure.Provisioning && exists(logs) {
 		hints = append(hints, "logs so far are in "+logs+"; for those of the cluster: devenv logs"+nameFlag(e.record.Name))
 	}

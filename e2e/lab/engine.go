@@ -75,6 +75,9 @@ func (l *lab) engine(ctx context.Context) error {
 	if err := l.start(ctx); err != nil {
 		return err
 	}
+	if err := l.raiseInotify(); err != nil {
+		return err
+	}
 	if err := l.loadProbe(ctx); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ func (l *lab) remember(what string, values ...string) error {
 }
 
 // undo takes back what engine changed: the runtime, the lab's images, the
-// daemon and the packages. The cache stays; `make clean` removes it.
+// daemon, the kernel's limit and the packages. The cache stays; `make clean` removes it.
 func (l *lab) undo(ctx context.Context) error {
 	if out, err := command(ctx, "docker", "images", "--filter=reference=devenv-lab/*", "--format={{.Repository}}:{{.Tag}}"); err == nil {
 		for _, image := range strings.Fields(string(out)) {
@@ -39,7 +40,7 @@ func (l *lab) undo(ctx context.Context) error {
 		}
 		say("took the OCI runtime away again and restored %s", daemonJSON)
 	}
-	if err := l.stopDaemon(); err != nil {
+	if err := errors.Join(l.stopDaemon(), l.lowerInotify()); err != nil {
 		return err
 	}
 	if text, err := os.ReadFile(filepath.Join(l.cache, "changed-packages")); err == nil {
