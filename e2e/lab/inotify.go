@@ -9,7 +9,7 @@ import (
 )
 
 // The kernel's limit of inotify instances of one user. A node needs some thirty
-// of root's, and a usual limit is 128: at the fifth node some program, often
+// of root's, and a usual limit is 128: beyond that some program, often
 // kube-proxy, gets none and never works
 // (https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files).
 const (
