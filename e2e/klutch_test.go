@@ -65,7 +65,7 @@ func TestKlutch(t *testing.T) {
 	r.wants(t, 4, "error: Objects and endpoints of cluster app:", "while waiting for Deployment klutch-bind/konnector", "event: Failed:", "registry.invalid/konnector:1", "hint: see which proofs that leaves open: devenv check --name "+name)
 	devenv(t, "check", "--name", name).wants(t, 5,
 		"✗ app: Deployment klutch-bind/konnector runs",
-		"✗ app: the backend answers over TLS  (not proven, because the Deployment klutch-bind/konnector does not run)")
+		"✗ app: the backend answers over TLS  (not proven, because of what does not run: Deployment klutch-bind/konnector)")
 }
 
 // chartOfProfile adds a chart to an environment, with placeholders in its

@@ -22,7 +22,7 @@ func (e *Environment) explain(err error) error {
 	name := nameFlag(e.record.Name)
 	switch port := portTaken(err); {
 	case port != 0:
-		other := "or let devenv choose other ports: devenv down" + name + " && devenv up" + name
+		other := "or let devenv choose other ports: devenv down" + name + " && " + e.upAgain()
 		if port == e.record.Profile.Spec.Dex.Port {
 			other = "or choose another one in the profile: spec.dex.port, 0 for any that is free"
 		}
@@ -33,7 +33,7 @@ func (e *Environment) explain(err error) error {
 			"or delete it yourself: kind delete cluster --name "+notOurs.Name)
 	case errors.As(err, &unprivileged):
 		return failure.New(failure.Prerequisite, err, "the nodes of a cluster are privileged containers: run the engine where they are allowed",
-			"or without pods: devenv up --runtime process"+name)
+			"or without pods: "+e.upAgain()+" --runtime process")
 	}
 	return err
 }

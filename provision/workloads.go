@@ -207,21 +207,21 @@ func (e *Environment) ensureProfileCharts(ctx context.Context, c profiles.Cluste
 // those are not made where a Deployment does not run.
 func (k *kindRuntime) workloadProofs(ctx context.Context) []check.Result {
 	var results []check.Result
-	broken := ""
+	var broken []string
 	for _, c := range k.record.Profile.Spec.Clusters {
 		admin, adminErr := k.admin(c.Name)
 		objects, fillErr := fill(k.Environment, c.Objects)
-		err := errors.Join(adminErr, fillErr)
-		if fillErr != nil {
-			objects = c.Objects
+		if err := errors.Join(adminErr, fillErr); err != nil {
+			broken = append(broken, "cluster "+c.Name)
+			results = append(results, k.in(c, check.Result{Group: "workload", Name: "the objects of " + c.Name, Detail: err.Error()})...)
+			continue
 		}
 		for _, d := range deployments(objects) {
-			result := check.Result{Group: "workload", Name: fmt.Sprintf("Deployment %s/%s runs", d[0], d[1])}
-			if err == nil {
-				err = admin.Available(ctx, d[0], d[1])
-			}
-			if result.OK = err == nil; err != nil {
-				broken, result.Detail, err = "Deployment "+d[0]+"/"+d[1], err.Error(), nil
+			name := fmt.Sprintf("Deployment %s/%s", d[0], d[1])
+			result := check.Result{Group: "workload", Name: name + " runs", OK: true}
+			if err := admin.Available(ctx, d[0], d[1]); err != nil {
+				result.OK, result.Detail = false, err.Error()
+				broken = append(broken, name)
 			}
 			results = append(results, k.in(c, result)...)
 		}
@@ -230,8 +230,8 @@ func (k *kindRuntime) workloadProofs(ctx context.Context) []check.Result {
 	for i, p := range k.record.Profile.Spec.Probes {
 		probes[i] = func() []check.Result {
 			result := check.Result{Group: "probe", Name: p.From + ": " + p.Name}
-			if broken != "" {
-				result.Detail = "not proven, because the " + broken + " does not run"
+			if len(broken) > 0 {
+				result.Detail = "not proven, because of what does not run: " + strings.Join(broken, ", ")
 				return []check.Result{result}
 			}
 			return []check.Result{k.probe(ctx, p, result)}

@@ -117,6 +117,39 @@ func TestChartThatIsNotThere(t *testing.T) {
 	}
 }
 
+// Rendering asks for what the cluster will be, and not for what Helm takes by
+// itself, which is years old.
+func TestRender(t *testing.T) {
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"Chart.yaml":       "apiVersion: v2\nname: demo\nversion: 1.0.0\nkubeVersion: \">=1.34.0-0\"\n",
+		"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ required \"a is needed\" .Values.a }}}\n",
+	} {
+		path := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loaded, err := Source{Name: "demo", Path: folder}.Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := Release{Name: "r", Namespace: "n", Chart: loaded, Values: map[string]any{"a": "x"}}
+	if err := Render(release, "v1.37.0"); err != nil {
+		t.Error(err)
+	}
+	if err := Render(release, "v1.33.0"); err == nil || !strings.Contains(err.Error(), "kubeVersion") {
+		t.Errorf("on a version that it refuses: %v", err)
+	}
+	release.Values = nil
+	if err := Render(release, "v1.37.0"); err == nil || !strings.Contains(err.Error(), "a is needed") {
+		t.Errorf("without a value that it needs: %v", err)
+	}
+}
+
 func TestOverlay(t *testing.T) {
 	base := map[string]any{"a": 1, "image": map[string]any{"tag": "v1", "repository": "r"}}
 	over := map[string]any{"image": map[string]any{"tag": "v2"}, "b": []any{"x"}}
