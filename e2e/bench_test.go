@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 
 	"github.com/devenv-oidc/devenv/profiles"
-	"github.com/devenv-oidc/devenv/provision/state"
+	"github.com/devenv-oidc/devenv/provision/progress"
 )
 
 // BenchmarkFirstToken times, in turn, a bare `kind create` that waits for a
@@ -64,7 +64,7 @@ type figures struct {
 	order                []string
 }
 
-func (f *figures) add(timings []state.Timing, bare float64) {
+func (f *figures) add(timings []progress.Timing, bare float64) {
 	for _, t := range timings {
 		if len(f.steps[t.Step]) == 0 {
 			f.order = append(f.order, t.Step)
@@ -105,7 +105,7 @@ func bareKind(b *testing.B, image string) float64 {
 	return took
 }
 
-func timedUp(b *testing.B, runtime string) []state.Timing {
+func timedUp(b *testing.B, runtime string) []progress.Timing {
 	b.Helper()
 	const name = "e2e-bench"
 	defer must(b, "down", "--name", name)

@@ -11,7 +11,6 @@ import (
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/devenv-oidc/devenv/profiles"
-	"github.com/devenv-oidc/devenv/provision"
 	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/process"
@@ -82,7 +81,7 @@ func TestProcessConforms(t *testing.T) {
 	folder, ports := filepath.Join(home, name), freePorts(t, 3)
 	defer os.RemoveAll(folder)
 	conforms(t, runtimetest.Subject{
-		New: func() provision.Cluster {
+		New: func() runtimetest.Cluster {
 			return process.New(process.ClusterSpec{
 				Name: "main", Folder: folder,
 				Programs: process.Programs{Etcd: files["etcd"], APIServer: files["kube-apiserver"], ControllerManager: files["kube-controller-manager"]},
@@ -110,7 +109,7 @@ func TestKindConforms(t *testing.T) {
 	ports := freePorts(t, 2)
 	image := docker(t, "inspect", "--format={{.Config.Image}}", node(shared))
 	conforms(t, runtimetest.Subject{
-		New: func() provision.Cluster {
+		New: func() runtimetest.Cluster {
 			return cluster.New(engine, cluster.Spec{
 				Name: name, Image: image, KubernetesVersion: version, APIPort: ports[0], Ports: ports[1:],
 				Files: files, HostAliases: []string{"issuer.localhost"}, Kubeconfig: filepath.Join(folder, "kubeconfig"),

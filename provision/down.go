@@ -4,21 +4,23 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
-	"github.com/devenv-oidc/devenv/provision/failure"
-	"github.com/devenv-oidc/devenv/provision/process"
+	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/record"
+	"github.com/devenv-oidc/devenv/provision/session"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
-// Down removes an environment, however much of it is left: processes,
+// Down deletes an environment, however much of it is left: processes,
 // containers and their volumes, kubeconfig entries, the state folder. changed
 // says whether there was anything.
 func Down(ctx context.Context, home state.Home, name string) (changed bool, err error) {
-	changed, err = down(ctx, home, name)
+	changed, err = lockedDown(ctx, home, name)
 	return changed, explainDisk(home, err)
 }
 
-func down(ctx context.Context, home state.Home, name string) (changed bool, err error) {
+func lockedDown(ctx context.Context, home state.Home, name string) (changed bool, err error) {
 	if err := checkName(name); err != nil {
 		return false, err
 	}
@@ -27,30 +29,43 @@ func down(ctx context.Context, home state.Home, name string) (changed bool, err 
 		return false, err
 	}
 	defer unlock()
-	record, err := home.Dir(name).Record()
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && !home.Dir(name).Exists() {
-			return false, err
-		}
-		record = &state.Record{Name: name} // unreadable or never written
+	r, err := record.Load(home.Dir(name))
+	if err == nil {
+		return newEnvironment(home, r).remove(ctx)
 	}
-	return newEnvironment(home, record).remove(ctx)
+	if !errors.Is(err, fs.ErrNotExist) && !home.Dir(name).Exists() {
+		return false, err
+	}
+	// unreadable or never written: it may have run anywhere
+	for _, runtime := range slices.Backward(runtimes) {
+		e := environment.New(home, &record.Record{Name: name}, runtime.Runtime)
+		did, err := runtime.open(e).Remove(ctx)
+		changed = changed || did
+		if err != nil {
+			return changed, err
+		}
+	}
+	did, err := removeFiles(environment.New(home, &record.Record{Name: name}, record.Runtime{}))
+	return changed || did, err
 }
 
+// remove deletes everything; the lock is held.
 func (e *Environment) remove(ctx context.Context) (changed bool, err error) {
-	// whatever the record says: one that cannot be read says nothing
-	ended, err := process.StopAll(ctx, string(e.dir))
+	changed, err = e.runtime.Remove(ctx)
 	if err != nil {
-		return len(ended) > 0, failure.New(failure.Provisioning, err, "try it again: devenv down"+nameFlag(e.record.Name))
+		return changed, err
 	}
-	removed, err := e.runtime.remove(ctx)
+	did, err := removeFiles(e.env)
+	return changed || did, err
+}
+
+// removeFiles deletes the entries in the user's kubeconfigs and the state
+// folder.
+func removeFiles(e *environment.Environment) (changed bool, err error) {
+	unmerged, err := session.Unmerge(e)
 	if err != nil {
-		return len(ended) > 0 || removed, err
+		return unmerged, err
 	}
-	unmerged, err := e.unmergeKubeconfig()
-	if err != nil {
-		return len(ended) > 0 || removed, err
-	}
-	existed := e.dir.Exists()
-	return len(ended) > 0 || removed || unmerged || existed, e.dir.Remove()
+	existed := e.Dir.Exists()
+	return unmerged || existed, e.Dir.Remove()
 }

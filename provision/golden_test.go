@@ -15,9 +15,13 @@ import (
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/access"
+	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
+	"github.com/devenv-oidc/devenv/provision/processruntime"
+	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
+	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -39,36 +43,36 @@ func fixed(t *testing.T, name, runtime string) *Environment {
 		t.Fatal(err)
 	}
 	home := state.Home(t.TempDir())
-	record, err := resolve(home, "dev", runtime, profile, nil)
+	r, err := record.Resolve(home, "dev", runtimeNamed(runtime).Runtime, profile, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	record.IssuerPort = 30001
+	r.IssuerPort = 30001
 	if _, err := home.Dir("dev").Write([]byte("(the environment's authority)\n"), "ca.crt"); err != nil {
 		t.Fatal(err)
 	}
-	for i, c := range record.Profile.Spec.Clusters {
-		record.APIPorts[c.Name] = 20001 + 10*i
+	for i, c := range r.Profile.Spec.Clusters {
+		r.APIPorts[c.Name] = 20001 + 10*i
 		if _, err := home.Dir("dev").Write([]byte(adminKubeconfig), "clusters", c.Name, "admin.kubeconfig"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i := range record.Profile.Spec.Dex.Clients {
-		if c := &record.Profile.Spec.Dex.Clients[i]; c.Secret != "" {
+	for i := range r.Profile.Spec.Dex.Clients {
+		if c := &r.Profile.Spec.Dex.Clients[i]; c.Secret != "" {
 			c.Secret = "secret-of-" + c.ID
 		}
 	}
-	for name := range record.EndpointPorts {
-		record.EndpointPorts[name] = 30002
+	for name := range r.EndpointPorts {
+		r.EndpointPorts[name] = 30002
 	}
-	for name := range record.Random {
-		record.Random[name] = "(" + name + ")"
+	for name := range r.Random {
+		r.Random[name] = "(" + name + ")"
 	}
-	record.Pins = profiles.Pinned()
-	if record.InternalPorts != nil {
-		record.InternalPorts[dexAdminPort] = 20002
+	r.Pins = profiles.Pinned()
+	if r.InternalPorts != nil {
+		r.InternalPorts[processruntime.DexAdminPort] = 20002
 	}
-	return newEnvironment(home, record)
+	return newEnvironment(home, r)
 }
 
 // What the shipped profiles become: a change of any of it is to be seen.
@@ -85,38 +89,35 @@ func TestGolden(t *testing.T) {
 					"kubeconfig-exec.yaml":      kubeconfigOf(t, e, FlavorExec),
 					"kubeconfig-kubelogin.yaml": kubeconfigOf(t, e, FlavorKubelogin),
 				}
-				for _, c := range e.record.Profile.Spec.Clusters {
-					files[e.stepOf("api-server-flags", c.Name)+".txt"] = flagLines(e, c)
+				for _, c := range e.env.Record.Profile.Spec.Clusters {
+					files[steps.ID(e.env, "api-server-flags", c.Name)+".txt"] = flagLines(e, c)
 					if c.Trust.Configuration != nil {
-						text, err := e.configuration(c)
+						text, err := steps.AuthenticationConfiguration(e.env, c)
 						if err != nil {
 							t.Fatal(err)
 						}
-						files[e.stepOf("authentication", c.Name)+".yaml"] = string(text)
+						files[steps.ID(e.env, "authentication", c.Name)+".yaml"] = string(text)
 					}
 					if runtime == profiles.RuntimeKind { // the same on both
-						files[e.stepOf("access", c.Name)+".yaml"] = documents(t, access.Objects(c.Access))
-						objects, err := fill(e, c.Objects)
+						files[steps.ID(e.env, "access", c.Name)+".yaml"] = documents(t, access.Objects(c.Access))
+						objects, err := steps.Objects(e.env, c)
 						if err != nil {
 							t.Fatal(err)
 						}
-						for _, x := range e.endpointsOf(c) {
-							objects = append(objects, e.endpointObject(x))
-						}
 						if len(objects) > 0 {
-							files[e.stepOf("objects", c.Name)+".yaml"] = documents(t, objects)
+							files[steps.ID(e.env, "objects", c.Name)+".yaml"] = documents(t, objects)
 						}
 					}
 				}
-				for _, c := range e.record.Profile.Spec.Connections {
-					filled, err := fill(e, c)
+				for _, c := range e.env.Record.Profile.Spec.Connections {
+					filled, err := environment.Fill(e.env, c)
 					if err != nil {
 						t.Fatal(err)
 					}
 					files["connection-"+c.Name+".yaml"] = inYAML(t, filled)
 				}
 				for file, text := range files {
-					text = strings.ReplaceAll(text, string(e.home), "/state")
+					text = strings.ReplaceAll(text, string(e.env.Home), "/state")
 					compare(t, filepath.Join("..", "testdata", "profiles", name, runtime, file), text)
 				}
 			})
@@ -126,7 +127,7 @@ func TestGolden(t *testing.T) {
 
 func planLines(e *Environment) string {
 	text := ""
-	for _, s := range e.runtime.plan() {
+	for _, s := range e.runtime.Plan() {
 		text += fmt.Sprintf("%s: %s (after: %s)\n", s.ID, s.Title, strings.Join(s.Needs, ", "))
 	}
 	return text
@@ -141,12 +142,12 @@ func documents(t *testing.T, objects []kube.Object) string {
 }
 
 func flagLines(e *Environment, c profiles.Cluster) string {
-	caFile, configFile := "/etc/devenv/ca.crt", "/etc/devenv/"+authenticationFile
-	if e.record.Runtime == profiles.RuntimeProcess {
-		caFile, configFile = e.CAFile(), e.dir.Path("clusters", c.Name, "node", authenticationFile)
+	caFile, configFile := "/etc/devenv/ca.crt", "/etc/devenv/"+steps.AuthenticationFile
+	if e.env.Record.Runtime == profiles.RuntimeProcess {
+		caFile, configFile = e.CAFile(), e.env.Dir.Path("clusters", c.Name, "node", steps.AuthenticationFile)
 	}
 	var lines []string
-	for flag, value := range e.apiServerFlags(c, caFile, configFile) {
+	for flag, value := range steps.APIServerFlags(e.env, c, caFile, configFile) {
 		lines = append(lines, fmt.Sprintf("--%s=%s\n", flag, value))
 	}
 	slices.Sort(lines)
@@ -155,15 +156,15 @@ func flagLines(e *Environment, c profiles.Cluster) string {
 
 func dexConfig(t *testing.T, e *Environment) any {
 	t.Helper()
-	settings := e.dexSettings("fingerprint")
-	if e.record.Runtime == profiles.RuntimeKind {
+	settings := steps.DexSettings(e.env, "fingerprint")
+	if e.env.Record.Runtime == profiles.RuntimeKind {
 		values, err := identity.Values(settings)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return values
 	}
-	config, err := identity.ProgramConfig(settings, e.dir.Path("dex"), e.record.IssuerPort, e.record.InternalPorts[dexAdminPort])
+	config, err := identity.ProgramConfig(settings, e.env.Dir.Path("dex"), e.env.Record.IssuerPort, e.env.Record.InternalPorts[processruntime.DexAdminPort])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,12 @@ package provision
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/process"
+	"github.com/devenv-oidc/devenv/provision/progress"
+	"github.com/devenv-oidc/devenv/provision/record"
+	"github.com/devenv-oidc/devenv/provision/session"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
@@ -29,7 +31,7 @@ type Status struct {
 	Connections []ConnectionStatus `json:"connections,omitempty"`
 	Users       []UserStatus       `json:"users"`
 	Clients     []ClientStatus     `json:"clients"`
-	Timings     []state.Timing     `json:"timings"`
+	Timings     []progress.Timing  `json:"timings"`
 	// StateFolder holds the environment's files.
 	StateFolder string `json:"stateFolder"`
 }
@@ -57,16 +59,7 @@ type ClusterStatus struct {
 }
 
 // ProcessStatus is one process of the environment.
-type ProcessStatus struct {
-	Name string `json:"name"`
-	// State is running, ended or absent.
-	State string `json:"state"`
-	PID   int    `json:"pid,omitempty"`
-	// Log is the file that holds what it says, and LastLines the end of it where
-	// it ended.
-	Log       string `json:"log"`
-	LastLines string `json:"lastLines,omitempty"`
-}
+type ProcessStatus = process.Status
 
 // EndpointStatus is one endpoint; it verifies with the issuer's CA.
 type EndpointStatus struct {
@@ -100,59 +93,56 @@ type ClientStatus struct {
 
 // Status looks at the environment; it changes nothing.
 func (e *Environment) Status(ctx context.Context) (*Status, error) {
-	s := &Status{
-		Name: e.record.Name, Profile: e.record.Profile.Metadata.Name, Runtime: e.record.Runtime, Ready: e.record.Ready,
-		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
-		Timings:     e.record.Timings,
-		StateFolder: string(e.dir),
-	}
-	for _, x := range e.record.Profile.Spec.Endpoints {
-		port := e.record.EndpointPorts[x.Name]
-		s.Endpoints = append(s.Endpoints, EndpointStatus{Name: x.Name, URL: fmt.Sprintf("https://%s:%d", e.runtime.host(x.Name), port), Address: loopback(port)})
-	}
-	for _, c := range e.record.Profile.Spec.Connections {
-		s.Connections = append(s.Connections, ConnectionStatus{Name: c.Name, From: c.From, To: c.To, Secret: c.Namespace + "/" + c.Name, Key: c.KubeconfigKey})
-	}
-	for _, u := range e.record.Profile.Spec.Dex.Users {
-		s.Users = append(s.Users, UserStatus{Email: u.Email, Groups: append([]string{}, u.Groups...)})
-	}
-	for _, c := range e.record.Profile.Spec.Dex.Clients {
-		s.Clients = append(s.Clients, ClientStatus{ID: c.ID, Public: c.Public})
-	}
-	findErr := e.runtime.find(ctx)
-	for _, c := range e.record.Profile.Spec.Clusters {
+	r := e.env.Record
+	s := e.described()
+	findErr := e.runtime.Find(ctx)
+	for _, c := range r.Profile.Spec.Clusters {
 		status := ClusterStatus{
-			Name: c.Name, Server: fmt.Sprintf("https://127.0.0.1:%d", e.record.APIPorts[c.Name]),
-			Kubeconfig: e.KubeconfigFile(c.Name), KubernetesVersion: c.KubernetesVersion, State: "unknown",
+			Name: c.Name, Server: "https://" + record.Loopback(r.APIPorts[c.Name]),
+			Kubeconfig: e.env.KubeconfigFile(c.Name), KubernetesVersion: c.KubernetesVersion, State: "unknown",
 		}
 		if findErr == nil {
-			found, err := e.cluster(c).State(ctx)
+			found, err := e.runtime.State(ctx, c.Name)
 			if err != nil {
-				return nil, e.explain(err)
+				return nil, err
 			}
 			status.State = found
 		}
 		s.Ready = s.Ready && status.State == "running"
 		s.Clusters = append(s.Clusters, status)
 	}
-	s.Processes = e.runtime.processes()
+	s.Processes = e.runtime.Processes()
 	for _, p := range s.Processes {
 		s.Ready = s.Ready && p.State == "running"
 	}
-	if err := e.askIssuer(ctx); err != nil {
+	if err := session.AskIssuer(ctx, e.env); err != nil {
 		s.Ready, s.Issuer.Problem = false, err.Error()
 	}
 	return s, nil
 }
 
-func (e *Environment) askIssuer(ctx context.Context) error {
-	client, err := e.issuerClient()
-	if err != nil {
-		return err
+// described is what the record alone says.
+func (e *Environment) described() *Status {
+	r := e.env.Record
+	s := &Status{
+		Name: r.Name, Profile: r.Profile.Metadata.Name, Runtime: r.Runtime, Ready: r.Ready,
+		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
+		Timings:     r.Timings,
+		StateFolder: string(e.env.Dir),
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	return discover(ctx, client, e.Issuer())
+	for _, x := range r.Profile.Spec.Endpoints {
+		s.Endpoints = append(s.Endpoints, EndpointStatus{Name: x.Name, URL: e.env.EndpointURL(x.Name), Address: record.Loopback(r.EndpointPorts[x.Name])})
+	}
+	for _, c := range r.Profile.Spec.Connections {
+		s.Connections = append(s.Connections, ConnectionStatus{Name: c.Name, From: c.From, To: c.To, Secret: c.Namespace + "/" + c.Name, Key: c.KubeconfigKey})
+	}
+	for _, u := range r.Profile.Spec.Dex.Users {
+		s.Users = append(s.Users, UserStatus{Email: u.Email, Groups: append([]string{}, u.Groups...)})
+	}
+	for _, c := range r.Profile.Spec.Dex.Clients {
+		s.Clients = append(s.Clients, ClientStatus{ID: c.ID, Public: c.Public})
+	}
+	return s
 }
 
 // Listed is an environment in a list.
@@ -201,11 +191,11 @@ func look(ctx context.Context, home state.Home, name string) (Listed, error) {
 // CollectLogs writes the logs of everything that runs in the environment to a
 // folder.
 func (e *Environment) CollectLogs(ctx context.Context, folder string) error {
-	if err := e.runtime.find(ctx); err != nil {
+	if err := e.runtime.Find(ctx); err != nil {
 		return err
 	}
-	if err := e.runtime.collectLogs(ctx, folder); err != nil {
-		return failure.New(failure.Provisioning, err, "see what there is: devenv status"+nameFlag(e.record.Name))
+	if err := e.runtime.CollectLogs(ctx, folder); err != nil {
+		return failure.New(failure.Provisioning, err, "see what there is: devenv status"+record.NameFlag(e.env.Name()))
 	}
 	return nil
 }

@@ -17,10 +17,19 @@ func made(t *testing.T) state.Home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.dir.Write(nil, "clusters", "main", "node", "complete"); err != nil {
+	if _, err := e.env.Dir.Write(nil, "clusters", "main", "node", "complete"); err != nil {
 		t.Fatal(err)
 	}
 	return home
+}
+
+func load(t *testing.T, set ...string) *profiles.Environment {
+	t.Helper()
+	p, err := profiles.Load("default", set...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func TestWhatIsRefusedChangesNothing(t *testing.T) {
@@ -67,26 +76,21 @@ func TestSourcesAreRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 		e, err := Open(home, "dev")
-		if err != nil || e.pins.Charts["dex"].Path != step.want {
-			t.Errorf("sources %q: %q, %v", step.sources, e.pins.Charts["dex"].Path, err)
+		if err != nil || e.env.Record.Pins.Charts["dex"].Path != step.want {
+			t.Errorf("sources %q: %q, %v", step.sources, e.env.Record.Pins.Charts["dex"].Path, err)
 		}
 	}
 }
 
-func TestPortsOfOthersAreTheirs(t *testing.T) {
-	home := made(t)
-	record, err := home.Dir("dev").Record()
-	if err != nil {
-		t.Fatal(err)
+func TestNames(t *testing.T) {
+	for _, good := range []string{"a", "dev", "e2e-2", strings.Repeat("a", 20)} {
+		if err := checkName(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
 	}
-	taken, err := portsOfOthers(home, "other")
-	if err != nil || !taken[record.IssuerPort] || !taken[record.APIPorts["main"]] {
-		t.Errorf("%v, %v", taken, err)
-	}
-	if own, err := portsOfOthers(home, "dev"); err != nil || len(own) != 0 {
-		t.Errorf("its own ports are said to be others': %v, %v", own, err)
-	}
-	if _, err := freePort(record.IssuerPort, record.IssuerPort, taken); err == nil {
-		t.Error("another's port was taken")
+	for _, bad := range []string{"", "A", "1a", "a-", "a_b", "../x", strings.Repeat("a", 21)} {
+		if checkName(bad) == nil {
+			t.Errorf("%q is taken for a name", bad)
+		}
 	}
 }

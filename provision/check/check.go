@@ -51,8 +51,8 @@ func (l Login) is(user authenticationv1.UserInfo) bool {
 	return (l.Username == "" || user.Username == l.Username) && (l.AnyGroups || slices.Equal(want, have))
 }
 
-// Refusal is a token that must be refused.
-type Refusal struct {
+// Rejection is a token that the API server must reject.
+type Rejection struct {
 	// Name of what is wrong with it, such as "expired".
 	Name string
 	// Token to send; empty for none at all.

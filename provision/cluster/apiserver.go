@@ -3,13 +3,14 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
 // WaitForAPIServer returns when the API server is ready, with the
@@ -17,24 +18,12 @@ import (
 func (c *Cluster) WaitForAPIServer(ctx context.Context) ([]byte, error) {
 	client := &http.Client{
 		Timeout: 2 * time.Second,
-		// only asked whether it is there: its CA comes with the kubeconfig
+		// only asked whether it is ready: its CA comes with the kubeconfig
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
 	}
 	address := fmt.Sprintf("https://127.0.0.1:%d/readyz", c.spec.APIPort)
 	err := c.poll(ctx, "the API server on "+address, func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
+		return kube.Answers(ctx, client, address)
 	})
 	if err != nil {
 		return nil, err

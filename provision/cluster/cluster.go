@@ -26,13 +26,6 @@ func (e *NotOursError) Error() string {
 	return fmt.Sprintf("there is a kind cluster %q that does not belong to this environment", e.Name)
 }
 
-// PortTakenError says that another program listens on a port.
-type PortTakenError struct{ Port int }
-
-func (e *PortTakenError) Error() string {
-	return fmt.Sprintf("port %d on 127.0.0.1 is taken", e.Port)
-}
-
 // Cluster is one kind cluster, there or not.
 type Cluster struct {
 	engine   *Engine

@@ -51,19 +51,6 @@ func (s *Spec) Complete() bool {
 // KubernetesPath is where a file of Spec.Files is seen by the API server.
 func KubernetesPath(name string) string { return filesMount + "/" + name }
 
-// Supported says whether the API server's flags are understood by every part:
-// kind takes Kubernetes from 1.23 on, devenv's patches need 1.25.
-func Supported(kubernetesVersion string) error {
-	v, err := version.ParseSemantic(kubernetesVersion)
-	if err != nil {
-		return err
-	}
-	if v.LessThan(version.MustParseSemantic("v1.25.0")) {
-		return fmt.Errorf("the version %s of Kubernetes is too old, 1.25 is the first that works", kubernetesVersion)
-	}
-	return nil
-}
-
 // config is the cluster in kind's terms.
 //
 // kubeadm has two generations of configuration, in which extraArgs is a map or

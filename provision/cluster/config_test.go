@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/devenv-oidc/devenv/provision/failure"
 )
 
 func testSpec(version string, files string) *Spec {
@@ -222,21 +224,13 @@ func TestMissingFlags(t *testing.T) {
 	}
 }
 
-func TestSupported(t *testing.T) {
-	for version, ok := range map[string]bool{"v1.24.9": false, "v1.25.0": true, "v1.37.0": true, "latest": false} {
-		if err := Supported(version); (err == nil) != ok {
-			t.Errorf("%s: %v", version, err)
-		}
-	}
-}
-
 func TestClassifyPort(t *testing.T) {
 	for text, port := range map[string]int{
 		"docker: Error response from daemon: Bind for 127.0.0.1:30001 failed: port is already allocated.": 30001,
 		"listen tcp4 127.0.0.1:32443: bind: address already in use":                                       32443,
 		"rootlessport listen tcp 127.0.0.1:31000: bind: address already in use":                           31000,
 	} {
-		taken, ok := classifyPort(fmt.Errorf("%s", text)).(*PortTakenError)
+		taken, ok := classifyPort(fmt.Errorf("%s", text)).(*failure.PortTakenError)
 		if !ok || taken.Port != port {
 			t.Errorf("%s: %v", text, taken)
 		}

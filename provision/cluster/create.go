@@ -10,6 +10,8 @@ import (
 
 	"sigs.k8s.io/kind/pkg/cluster"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
+
+	"github.com/devenv-oidc/devenv/provision/failure"
 )
 
 // creation is a call of kind that cannot be cancelled.
@@ -88,7 +90,7 @@ func (c *Cluster) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("could not create the cluster %q: %w", c.spec.Name, full)
 }
 
-// classifyPort turns an engine's words about a port into a *PortTakenError.
+// classifyPort turns an engine's words about a port into a *failure.PortTakenError.
 func classifyPort(err error) error {
 	text := err.Error()
 	if !strings.Contains(text, "port is already allocated") && !strings.Contains(text, "address already in use") {
@@ -99,7 +101,7 @@ func classifyPort(err error) error {
 	if i := strings.LastIndex(text, marker); i >= 0 {
 		_, _ = fmt.Sscanf(text[i+len(marker):], "%d", &port)
 	}
-	return &PortTakenError{Port: port}
+	return &failure.PortTakenError{Port: port}
 }
 
 // Finish waits until kind is done, and makes sure that every flag arrived: one

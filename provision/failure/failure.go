@@ -76,3 +76,19 @@ func HintsOf(err error) []string {
 	}
 	return hints
 }
+
+// UnsuitableError says that this machine cannot run an environment in this way,
+// though another runtime may.
+type UnsuitableError struct{ Err error }
+
+func (e *UnsuitableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *UnsuitableError) Unwrap() error { return e.Err }
+
+// PortTakenError says that another program listens on a port of the loopback.
+type PortTakenError struct{ Port int }
+
+func (e *PortTakenError) Error() string {
+	return fmt.Sprintf("port %d on 127.0.0.1 is taken", e.Port)
+}

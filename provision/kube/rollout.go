@@ -1,7 +1,10 @@
 package kube
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -10,6 +13,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -59,6 +64,37 @@ func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) erro
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return fmt.Errorf("%w%s", err, c.explainPods(ctx, namespace, metav1.FormatLabelSelector(deployment.Spec.Selector)))
+}
+
+// Deployments are the names of those among objects.
+func Deployments(objects []Object) []types.NamespacedName {
+	var list []types.NamespacedName
+	for _, o := range objects {
+		if o["kind"] != "Deployment" {
+			continue
+		}
+		u := unstructured.Unstructured{Object: o}
+		list = append(list, types.NamespacedName{Namespace: cmp.Or(u.GetNamespace(), metav1.NamespaceDefault), Name: u.GetName()})
+	}
+	return list
+}
+
+// AnnotatePods sets an annotation of a Deployment's pods, which replaces the
+// pods if the value is another.
+func (c *Client) AnnotatePods(ctx context.Context, namespace, deployment, annotation, value string) (changed bool, err error) {
+	deployments := c.Core.AppsV1().Deployments(namespace)
+	have, err := deployments.Get(ctx, deployment, metav1.GetOptions{})
+	if err == nil && have.Spec.Template.Annotations[annotation] == value {
+		return false, nil
+	}
+	patch, marshalErr := json.Marshal(Object{"spec": Object{"template": Object{"metadata": Object{"annotations": Object{annotation: value}}}}})
+	if err := errors.Join(err, marshalErr); err != nil {
+		return false, fmt.Errorf("could not read the Deployment %s/%s: %w", namespace, deployment, err)
+	}
+	if _, err := deployments.Patch(ctx, deployment, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+		return false, fmt.Errorf("could not change the Deployment %s/%s: %w", namespace, deployment, err)
+	}
+	return true, nil
 }
 
 // WaitAvailableOf waits for every Deployment of a namespace that has an

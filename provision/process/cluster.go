@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
@@ -95,7 +96,7 @@ func (c *Cluster) ensure(ctx context.Context, p *Process, ports ...int) (changed
 		for _, port := range ports {
 			listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {
-				return false, &PortTakenError{Port: port}
+				return false, &failure.PortTakenError{Port: port}
 			}
 			listener.Close()
 		}
@@ -119,19 +120,7 @@ func (c *Cluster) waitForEtcd(ctx context.Context) error {
 		DisableKeepAlives: true,
 	}}
 	return c.etcd().WaitFor(ctx, "etcd of cluster "+c.spec.Name, func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/health", c.spec.EtcdPort), nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
+		return kube.Answers(ctx, client, fmt.Sprintf("https://127.0.0.1:%d/health", c.spec.EtcdPort))
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/devenv-oidc/devenv/provision/failure"
 )
 
 // Line keeps a port for a program that cannot start yet: whoever connects is
@@ -26,13 +28,13 @@ type Line struct {
 	done    sync.WaitGroup
 }
 
-// Hold takes a port of the loopback; a *PortTakenError says that it is not free.
+// Hold takes a port of the loopback; a *failure.PortTakenError says that it is not free.
 func Hold(port int) (*Line, error) {
 	l := &Line{address: fmt.Sprintf("127.0.0.1:%d", port)}
 	var err error
 	if l.listener, err = net.Listen("tcp", l.address); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, &PortTakenError{Port: port}
+			return nil, &failure.PortTakenError{Port: port}
 		}
 		return nil, err
 	}

@@ -17,8 +17,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
@@ -64,11 +66,34 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("%s ended; its last lines:\n  %s", e.Name, strings.ReplaceAll(e.Last, "\n", "\n  "))
 }
 
-// PortTakenError says that another program listens on a port.
-type PortTakenError struct{ Port int }
+// Is says that a full disk is why, where its last lines say so.
+func (e *EndedError) Is(target error) bool {
+	return target == syscall.ENOSPC && strings.Contains(e.Last, syscall.ENOSPC.Error())
+}
 
-func (e *PortTakenError) Error() string {
-	return fmt.Sprintf("port %d on 127.0.0.1 is taken", e.Port)
+// Status is what there is of a process. Its JSON is part of devenv status.
+type Status struct {
+	Name string `json:"name"`
+	// State is running, ended or absent.
+	State string `json:"state"`
+	PID   int    `json:"pid,omitempty"`
+	// Log is the file that holds its output, and LastLines the end of it where
+	// it ended.
+	Log       string `json:"log"`
+	LastLines string `json:"lastLines,omitempty"`
+}
+
+// Status looks at the process.
+func (p *Process) Status() Status {
+	status := Status{Name: p.Name, Log: p.Log(), State: "absent"}
+	running, pid := p.Running()
+	switch {
+	case running:
+		status.State, status.PID = "running", pid
+	case pid != 0:
+		status.State, status.LastLines = "ended", p.LastLines(5)
+	}
+	return status
 }
 
 const (
@@ -202,14 +227,14 @@ func (p *Process) Running() (running bool, pid int) {
 }
 
 // Ended returns an *EndedError if the process does not run, or a
-// *PortTakenError if that is why.
+// *failure.PortTakenError if that is why.
 func (p *Process) Ended() error {
 	if running, _ := p.Running(); running {
 		return nil
 	}
 	last := p.LastLines(8)
 	if port := portIn(last); port != 0 {
-		return &PortTakenError{Port: port}
+		return &failure.PortTakenError{Port: port}
 	}
 	return &EndedError{Name: p.Name, Last: last}
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/devenv-oidc/devenv/provision/failure"
 )
 
 // sleeper is a process that does nothing; all of a test are ended with it.
@@ -268,7 +270,7 @@ func TestWhatEndedSaysWhy(t *testing.T) {
 	p = shell(folder, "brief", "echo 'failed to listen on 127.0.0.1:2379: listen tcp 127.0.0.1:2379: bind: address already in use'; exit 1")
 	ensure(t, p)
 	err = p.WaitFor(t.Context(), "nothing", func(context.Context) error { return errors.New("not yet") })
-	var taken *PortTakenError
+	var taken *failure.PortTakenError
 	if !errors.As(err, &taken) || taken.Port != 2379 {
 		t.Errorf("%v", err)
 	}
@@ -301,7 +303,7 @@ func TestHeldCallersAreAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var taken *PortTakenError
+	var taken *failure.PortTakenError
 	if _, err := Hold(port); !errors.As(err, &taken) || taken.Port != port {
 		t.Errorf("a second one could hold it: %v", err)
 	}

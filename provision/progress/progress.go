@@ -90,3 +90,11 @@ func line(e Event) string {
 	}
 	return text
 }
+
+// Timing is how long one step took.
+type Timing struct {
+	Step    string  `json:"step"`
+	Seconds float64 `json:"seconds"`
+	// At is when it ended, in seconds after the plan began.
+	At float64 `json:"at"`
+}

@@ -1,6 +1,5 @@
-// Package runtimetest says what everything must do that makes clusters, and
-// tries it: on a fake here, on kind and on plain processes in the end-to-end
-// tests.
+// Package runtimetest says what a runtime must do, and tries it: on a fake here,
+// on kind and on plain processes in the end-to-end tests.
 package runtimetest
 
 import (
@@ -12,14 +11,43 @@ import (
 	"strings"
 	"time"
 
-	"github.com/devenv-oidc/devenv/provision"
+	"github.com/devenv-oidc/devenv/provision/steps"
 )
+
+// Cluster is one cluster of a runtime, there or not.
+type Cluster interface {
+	// Boot makes it run: a new one, one that was stopped, or, with nothing to
+	// do, the one that runs. What an interrupted creation left is completed or
+	// replaced. Its API server may still be starting.
+	//
+	// WaitForAPIServer returns when the API server answers its administrator,
+	// whose kubeconfig it returns.
+	//
+	// Finish makes the cluster complete; changed says whether it had to do
+	// anything for that.
+	steps.Cluster
+	// Complete says whether it was ever finished.
+	Complete() bool
+	// State says what there is of it: absent, incomplete, stopped, broken (a
+	// part of it runs) or running.
+	State(ctx context.Context) (string, error)
+	// APIServerLog returns the last lines of the API server's log, each with
+	// its time in front (RFC 3339).
+	APIServerLog(ctx context.Context) (string, error)
+	// CollectLogs writes all its logs to a folder.
+	CollectLogs(folder string) error
+	// Abandon ends a creation by this very handle and removes what it made, but
+	// with keepFailed only if it is still under way.
+	Abandon(ctx context.Context, keepFailed bool) (removed bool, err error)
+	// Delete removes it, whatever there is of it.
+	Delete(ctx context.Context) (changed bool, err error)
+}
 
 // Subject is a cluster to try, which is not there yet.
 type Subject struct {
 	// New returns a handle that knows nothing of those before, as that of
 	// another command.
-	New func() provision.Cluster
+	New func() Cluster
 	// Keep stores something in the cluster that a kubeconfig is for, and Kept
 	// says whether it is there.
 	Keep, Kept func(ctx context.Context, kubeconfig []byte) error
@@ -185,7 +213,7 @@ func want(what string, got, want bool, err error) error {
 	return nil
 }
 
-func wantState(ctx context.Context, c provision.Cluster, want string) error {
+func wantState(ctx context.Context, c Cluster, want string) error {
 	state, err := c.State(ctx)
 	if err == nil && state != want {
 		err = fmt.Errorf("its state is %s, not %s", state, want)

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/devenv-oidc/devenv/provision"
 )
 
 // machine is where fake clusters are: what a fake's handles have in common.
@@ -26,7 +24,7 @@ type fake struct {
 	booting bool
 }
 
-var _ provision.Cluster = (*fake)(nil)
+var _ Cluster = (*fake)(nil)
 
 func (f *fake) Boot(context.Context) (bool, error) {
 	changed := !f.running || f.eager
@@ -90,7 +88,7 @@ func (f *fake) Delete(context.Context) (bool, error) {
 
 func subject(t *testing.T, m *machine) Subject {
 	return Subject{
-		New:  func() provision.Cluster { return &fake{machine: m} },
+		New:  func() Cluster { return &fake{machine: m} },
 		Keep: func(context.Context, []byte) error { m.kept = "something"; return nil },
 		Kept: func(context.Context, []byte) error {
 			if m.kept == "" || m.forgetful {

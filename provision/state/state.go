@@ -1,23 +1,18 @@
-// Package state is devenv's folder: what the clusters themselves cannot hold.
-// Every file is of mode 0600 in folders of mode 0700.
+// Package state is devenv's folder: files and a lock for each environment.
+// Every file has mode 0600, in folders of mode 0700.
 package state
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
-
-	"github.com/devenv-oidc/devenv/profiles"
 )
 
 // Home is the folder of all environments.
@@ -165,91 +160,4 @@ func (d Dir) Write(content []byte, elements ...string) (changed bool, err error)
 		return false, fmt.Errorf("could not write state: %w", err)
 	}
 	return true, nil
-}
-
-// Record is what an environment was made from.
-type Record struct {
-	// Name of the environment.
-	Name string `json:"name"`
-	// Profile with defaults, and with every password and secret filled in.
-	Profile profiles.Environment `json:"profile"`
-	// Arguments are those of the command line by which `up` was told the profile.
-	Arguments string `json:"arguments,omitempty"`
-	// Runtime is kind or process, and RuntimeChosen says that devenv chose it.
-	Runtime       string `json:"runtime"`
-	RuntimeChosen bool   `json:"runtimeChosen,omitempty"`
-	// Engine is the container engine's command: docker, podman or nerdctl.
-	Engine string `json:"engine,omitempty"`
-	// IssuerPort is the issuer's port everywhere: on the host's loopback, on
-	// the node and in the cluster.
-	IssuerPort int `json:"issuerPort"`
-	// APIPorts are the API servers' ports on the host's loopback, by cluster.
-	APIPorts map[string]int `json:"apiPorts"`
-	// InternalPorts are those of plain processes that nobody outside of the
-	// environment needs, by name.
-	InternalPorts map[string]int `json:"internalPorts,omitempty"`
-	// EndpointPorts are those of the profile's endpoints, by name: everywhere, as
-	// the issuer's.
-	EndpointPorts map[string]int `json:"endpointPorts,omitempty"`
-	// SharePort is where `devenv share` listens; 0 where nothing is shared.
-	SharePort int `json:"sharePort,omitempty"`
-	// Random are the values of the placeholders ${random.NAME}, by name.
-	Random map[string]string `json:"random,omitempty"`
-	// Sources is the sources file that the last `up` used, and Pins what came
-	// of it.
-	Sources string        `json:"sources,omitempty"`
-	Pins    profiles.Pins `json:"pins"`
-	// Timings of the last `up`.
-	Timings []Timing `json:"timings,omitempty"`
-	// Ready says that the last `up` went through, check included.
-	Ready bool `json:"ready"`
-}
-
-// Ports are all ports of the environment.
-func (r *Record) Ports() []int {
-	ports := append(slices.Collect(maps.Values(r.APIPorts)), slices.Collect(maps.Values(r.InternalPorts))...)
-	ports = append(append(ports, r.IssuerPort), slices.Collect(maps.Values(r.EndpointPorts))...)
-	if r.SharePort != 0 {
-		ports = append(ports, r.SharePort)
-	}
-	return ports
-}
-
-// Timing is how long one step took.
-type Timing struct {
-	Step    string  `json:"step"`
-	Seconds float64 `json:"seconds"`
-	// At is when it ended, in seconds after `up` began.
-	At float64 `json:"at"`
-}
-
-const recordFile = "environment.json"
-
-// Record reads the environment's record; fs.ErrNotExist where there is none.
-func (d Dir) Record() (*Record, error) {
-	text, err := d.Read(recordFile)
-	if err != nil {
-		return nil, err
-	}
-	var r Record
-	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, fmt.Errorf("could not read %s: %w", d.Path(recordFile), err)
-	}
-	if r.Name != filepath.Base(string(d)) || len(r.Profile.Spec.Clusters) == 0 {
-		return nil, fmt.Errorf("could not read %s: it is not the record of an environment %q", d.Path(recordFile), filepath.Base(string(d)))
-	}
-	if r.Runtime == "" { // written before there was another
-		r.Runtime = profiles.RuntimeKind
-	}
-	return &r, nil
-}
-
-// Save writes the record.
-func (d Dir) Save(r *Record) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = d.Write(append(text, '\n'), recordFile)
-	return err
 }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/devenv-oidc/devenv/profiles"
 )
 
 func TestWriteIsPrivateAndSaysWhatChanged(t *testing.T) {
@@ -30,31 +28,6 @@ func TestWriteIsPrivateAndSaysWhatChanged(t *testing.T) {
 	left, err := filepath.Glob(dir.Path("sub", ".new-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("temporary files are left: %v", left)
-	}
-}
-
-func TestRecord(t *testing.T) {
-	dir := Home(t.TempDir()).Dir("dev")
-	if _, err := dir.Record(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("none: %v", err)
-	}
-	record := &Record{Name: "dev", IssuerPort: 30001}
-	record.Profile.Spec.Clusters = []profiles.Cluster{{Name: "main"}}
-	if err := dir.Save(record); err != nil {
-		t.Fatal(err)
-	}
-	r, err := dir.Record()
-	if err != nil || r.IssuerPort != 30001 {
-		t.Errorf("%+v, %v", r, err)
-	}
-	// whatever is in the file, it never leads to another folder
-	for _, text := range []string{"{", "{}", "null", `{"name": "other", "profile": {"spec": {"clusters": [{"name": "main"}]}}}`, `{"name": "dev"}`} {
-		if _, err := dir.Write([]byte(text), recordFile); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := dir.Record(); err == nil || errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: %v", text, err)
-		}
 	}
 }
 

@@ -1,0 +1,31 @@
+package provision
+
+import (
+	"context"
+	"slices"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/check"
+	"github.com/devenv-oidc/devenv/provision/proofs"
+	"github.com/devenv-oidc/devenv/provision/steps"
+)
+
+// Check proves the environment. A proof that fails is in the report; the error
+// is for what kept the check itself from being made. Nobody else may work on an
+// environment while trials change its bindings.
+func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
+	if slices.ContainsFunc(e.env.Spec().Expectations, func(x profiles.Expectation) bool { return x.Trial != nil }) {
+		unlock, err := lock(ctx, e.env.Home, e.env.Name())
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
+	return proofs.Check(ctx, e.env, e.runtime)
+}
+
+// CheckFailure gives a report's failures their class and hints; nil where there
+// are none.
+func (e *Environment) CheckFailure(report *check.Report) error {
+	return steps.CheckFailure(e.env, report.Error())
+}

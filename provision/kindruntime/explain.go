@@ -1,0 +1,52 @@
+package kindruntime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/devenv-oidc/devenv/provision/cluster"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/plan"
+	"github.com/devenv-oidc/devenv/provision/steps"
+)
+
+// explained makes every step of a plan explain its error.
+func (r *Runtime) explained(list []plan.Step) []plan.Step {
+	for i := range list {
+		ensure := list[i].Ensure
+		list[i].Ensure = func(ctx context.Context) (bool, error) {
+			changed, err := ensure(ctx)
+			return changed, r.explain(err)
+		}
+	}
+	return list
+}
+
+// explain gives errors of kind and of the engine their class and hints.
+func (r *Runtime) explain(err error) error {
+	var (
+		notOurs      *cluster.NotOursError
+		unprivileged *cluster.UnprivilegedError
+		typed        *failure.Error
+	)
+	switch {
+	case err == nil || errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &notOurs):
+		return failure.New(failure.Prerequisite, err,
+			"devenv leaves it alone; choose another name: devenv up --name OTHER",
+			"or delete it yourself: kind delete cluster --name "+notOurs.Name)
+	case errors.As(err, &unprivileged):
+		return failure.New(failure.Prerequisite, &failure.UnsuitableError{Err: err},
+			"the nodes of a cluster are privileged containers: run the engine where they are allowed",
+			"or without pods: "+r.env.Record.UpAgain()+" --runtime process")
+	}
+	err = steps.ExplainPort(r.env, err)
+	limit, low := cluster.LowInotify()
+	if low && (!errors.As(err, &typed) || typed.Class == failure.Provisioning) {
+		return failure.New(failure.Provisioning, err,
+			fmt.Sprintf("several nodes at once need more inotify instances than this machine's %d: sudo sysctl fs.inotify.max_user_instances=512", limit))
+	}
+	return err
+}

@@ -1,0 +1,186 @@
+package kindruntime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/cluster"
+	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/process"
+	"github.com/devenv-oidc/devenv/provision/record"
+	"github.com/devenv-oidc/devenv/provision/steps"
+	"github.com/devenv-oidc/devenv/provision/trust"
+)
+
+// Traits are what kind decides about records: names below the environment's
+// own domain, and API servers whose flags cannot change.
+var Traits = record.Runtime{
+	Name: profiles.RuntimeKind,
+	Pods: true,
+	Has: func(pins profiles.Pins, version string) bool {
+		_, pinned := pins.NodeImages[version]
+		return pinned
+	},
+	Host:       func(environment, of string) string { return of + "." + domain(environment) },
+	Constraint: func(environment string) trust.Constraint { return trust.Domain(domain(environment)) },
+	// the node's name, which the engine's network resolves wherever the node is
+	// after a restart
+	Server: func(r *record.Record, c string) string {
+		return "https://" + cluster.NodeName(kindName(r.Name, c)) + ":6443"
+	},
+}
+
+func domain(environment string) string { return environment + ".localhost" }
+
+// kindName is what kind calls a cluster of an environment.
+func kindName(environment, cluster string) string { return "devenv-" + environment + "-" + cluster }
+
+// Runtime is the clusters of one environment.
+type Runtime struct {
+	env    *environment.Environment
+	engine *cluster.Engine // nil until Find
+
+	mu      sync.Mutex
+	handles map[string]*cluster.Cluster
+}
+
+// New returns the runtime of an environment; it touches nothing.
+func New(e *environment.Environment) *Runtime {
+	return &Runtime{env: e, handles: map[string]*cluster.Cluster{}}
+}
+
+// Available says whether a container engine answers: nil, or an error of class
+// Prerequisite.
+func Available(ctx context.Context) error {
+	_, err := findEngine(ctx, "")
+	return err
+}
+
+// Find finds the container engine, once: the one that the environment was made
+// with, or the first that answers.
+func (r *Runtime) Find(ctx context.Context) (err error) {
+	if r.engine == nil {
+		r.engine, err = findEngine(ctx, r.env.Record.Engine)
+	}
+	return err
+}
+
+func findEngine(ctx context.Context, command string) (*cluster.Engine, error) {
+	engine, err := cluster.FindEngine(ctx, command)
+	var silent *cluster.SilentEngineError
+	switch {
+	case errors.As(err, &silent):
+		return nil, failure.New(failure.Prerequisite, err, "start it, for example: sudo systemctl start "+silent.Command, "then see whether it answers: "+silent.Command+" info")
+	case errors.Is(err, cluster.ErrNoEngine):
+		return nil, failure.New(failure.Prerequisite, err, "install one, for example Docker: https://docs.docker.com/engine/install/")
+	}
+	return engine, err
+}
+
+// handle is a cluster of the profile; Find must have succeeded.
+func (r *Runtime) handle(c string) *cluster.Cluster {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.handles[c] == nil {
+		r.handles[c] = cluster.New(r.engine, r.spec(c), r.env.Log("kind-"+c))
+	}
+	return r.handles[c]
+}
+
+// spec is a cluster of the profile in the cluster package's terms.
+func (r *Runtime) spec(name string) cluster.Spec {
+	e, c := r.env, *r.env.Record.Profile.Cluster(name)
+	var ports []int
+	if e.IsFirst(c) {
+		ports = []int{e.Record.IssuerPort}
+	}
+	for _, x := range e.Spec().Endpoints {
+		if x.Cluster == c.Name {
+			ports = append(ports, e.Record.EndpointPorts[x.Name])
+		}
+	}
+	return cluster.Spec{
+		Name:              kindName(e.Name(), c.Name),
+		Image:             e.Record.Pins.NodeImages[c.KubernetesVersion].Image,
+		KubernetesVersion: c.KubernetesVersion,
+		APIPort:           e.Record.APIPorts[c.Name],
+		Ports:             ports,
+		Files:             e.Dir.Path(environment.NodeFile(c.Name)...),
+		APIServerArgs:     steps.APIServerFlags(e, c, cluster.KubernetesPath("ca.crt"), cluster.KubernetesPath(steps.AuthenticationFile)),
+		HostAliases:       []string{e.IssuerHost()},
+		Kubeconfig:        e.KubeconfigFile(c.Name),
+	}
+}
+
+// Made says whether any cluster was ever completed; it needs no engine.
+func (r *Runtime) Made() bool {
+	for _, c := range r.env.Spec().Clusters {
+		if spec := r.spec(c.Name); spec.Complete() {
+			return true
+		}
+	}
+	return false
+}
+
+// State is that of a cluster: absent, incomplete, stopped or running.
+func (r *Runtime) State(ctx context.Context, c string) (string, error) {
+	state, err := r.handle(c).State(ctx)
+	return state, r.explain(err)
+}
+
+// APIServerLog implements proofs.Runtime.
+func (r *Runtime) APIServerLog(ctx context.Context, c string) (string, error) {
+	return r.handle(c).APIServerLog(ctx)
+}
+
+// Kubectl implements proofs.Runtime with the node's own kubectl.
+func (r *Runtime) Kubectl(ctx context.Context, c string, kubeconfig []byte, args ...string) (string, error) {
+	var out bytes.Buffer
+	command := append([]string{"kubectl", "--kubeconfig=/dev/stdin"}, args...)
+	err := r.handle(c).Exec(ctx, bytes.NewReader(kubeconfig), &out, command...)
+	return out.String(), err
+}
+
+// Processes are the engine's own business.
+func (r *Runtime) Processes() []process.Status { return nil }
+
+// CollectLogs writes the logs of every node, and of everything on it, to a
+// folder.
+func (r *Runtime) CollectLogs(_ context.Context, folder string) error {
+	for _, c := range r.env.Spec().Clusters {
+		if err := r.handle(c.Name).CollectLogs(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Abandon ends a creation that is under way and removes what it made; with
+// keepFailed what has failed stays, for its logs.
+func (r *Runtime) Abandon(ctx context.Context, keepFailed bool) (removed bool, err error) {
+	for _, handle := range r.handles {
+		did, abandonErr := handle.Abandon(ctx, keepFailed)
+		removed, err = removed || did, errors.Join(err, abandonErr)
+	}
+	return removed, err
+}
+
+// Remove deletes the environment's containers and their volumes.
+func (r *Runtime) Remove(ctx context.Context) (changed bool, err error) {
+	if err := r.Find(ctx); err != nil {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if r.env.Record.Engine == "" && errors.Is(err, cluster.ErrNoEngine) {
+			return false, nil // there is none, and never was: no containers either
+		}
+		return false, failure.New(failure.Prerequisite, fmt.Errorf("could not remove the containers of environment %q: %w", r.env.Name(), err))
+	}
+	names, err := r.engine.DeleteUnder(ctx, string(r.env.Dir))
+	return len(names) > 0, err
+}

@@ -1,0 +1,36 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Kubectl runs a kubectl of this host, the file at path, with a kubeconfig. It
+// returns what kubectl prints on stdout; the error holds what it prints on
+// stderr. Its files live in scratch, a folder of the caller, for as long as it
+// runs.
+func Kubectl(ctx context.Context, path, scratch string, kubeconfig []byte, args ...string) (string, error) {
+	scratch, err := os.MkdirTemp(scratch, ".kubectl-") // mode 0700
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(scratch)
+	file := filepath.Join(scratch, "kubeconfig")
+	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, path)
+	command.Args = append([]string{"kubectl", "--kubeconfig=" + file}, args...)
+	var out, said bytes.Buffer
+	command.Stdout, command.Stderr = &out, &said
+	command.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(scratch, "cache"))
+	if err := command.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+	}
+	return out.String(), nil
+}

@@ -1,0 +1,141 @@
+package proofs
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/access"
+	"github.com/devenv-oidc/devenv/provision/check"
+	"github.com/devenv-oidc/devenv/provision/kube"
+	"github.com/devenv-oidc/devenv/provision/session"
+	"github.com/devenv-oidc/devenv/provision/trust"
+)
+
+// cluster proves one cluster, as far as it trusts Dex.
+func (s *suite) cluster(ctx context.Context, c profiles.Cluster) ([]check.Result, error) {
+	accepted := s.acceptedUsers(c)
+	if len(accepted) == 0 {
+		return nil, nil
+	}
+	target, err := s.target(c)
+	if err != nil {
+		return nil, err
+	}
+	logins, err := s.logins(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	rejections, err := s.rejections(ctx, c, logins)
+	if err != nil {
+		return nil, err
+	}
+	var identity, permissions, kubectl, trials []proof
+	for _, u := range accepted {
+		identity = append(identity, func() []check.Result { return []check.Result{target.Identity(ctx, logins[u.Email])} })
+	}
+	for _, x := range s.Spec().Expectations {
+		if x.Cluster != c.Name {
+			continue
+		}
+		login := logins[x.User]
+		identity = append(identity, func() []check.Result { return check.Claims(login, s.Issuer(), x) })
+		permissions = append(permissions, func() []check.Result { return target.Access(ctx, login, x) })
+		kubectl = append(kubectl, func() []check.Result { return target.KubectlAccess(ctx, login, x) })
+		if x.Trial != nil {
+			trials = append(trials, func() []check.Result { return s.trial(ctx, target, login, x) })
+		}
+	}
+	first := logins[accepted[0].Email]
+	kubectl = append(kubectl, func() []check.Result { return []check.Result{target.KubectlIdentity(ctx, first)} })
+	results := check.Concurrently([]proof{
+		func() []check.Result { return check.Concurrently(append(identity, permissions...)) },
+		func() []check.Result { return check.Concurrently(kubectl) },
+		func() []check.Result { return target.Rejections(ctx, rejections) },
+	})
+	for _, trial := range trials { // after what holds without them, and one at a time
+		results = append(results, trial()...)
+	}
+	return s.about(c, results...), ctx.Err()
+}
+
+// trial proves what a binding changes for a user.
+func (s *suite) trial(ctx context.Context, target *check.Cluster, l check.Login, x profiles.Expectation) []check.Result {
+	binding := profiles.Binding{
+		Name: "devenv-trial-" + trust.Fingerprint([]byte(l.Email + x.Trial.ClusterRole + x.Trial.Namespace))[:10], ClusterRole: x.Trial.ClusterRole,
+		Namespace: x.Trial.Namespace, Users: []string{l.Username},
+	}
+	admin, err := s.Admin(x.Cluster)
+	if err != nil {
+		return []check.Result{{Group: "trial", Name: l.Email + " with " + x.Trial.ClusterRole, Detail: err.Error()}}
+	}
+	return target.Trial(ctx, l, *x.Trial,
+		func(ctx context.Context) error { return access.Bind(ctx, admin, binding) },
+		func(ctx context.Context) error { return access.Unbind(ctx, admin, binding) })
+}
+
+// target is a cluster as package check sees it: without any credentials.
+func (s *suite) target(c profiles.Cluster) (*check.Cluster, error) {
+	admin, err := s.Admin(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &check.Cluster{
+		Name: c.Name, Server: rest.AnonymousClientConfig(admin.Config),
+		Log: func(ctx context.Context) (string, error) { return s.runtime.APIServerLog(ctx, c.Name) },
+		Kubectl: func(ctx context.Context, token string, args ...string) (string, error) {
+			return s.kubectl(ctx, c, token, args...)
+		},
+	}, nil
+}
+
+// kubectl runs the real kubectl with a kubeconfig that holds a token: the
+// host's, or where there is none the runtime's own.
+func (s *suite) kubectl(ctx context.Context, c profiles.Cluster, token string, args ...string) (string, error) {
+	config, err := session.TokenKubeconfig(s.Environment, c, "user", token)
+	if err != nil {
+		return "", err
+	}
+	text, err := clientcmd.Write(*config)
+	if err != nil {
+		return "", err
+	}
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		return s.runtime.Kubectl(ctx, c.Name, text, append([]string{"--server=" + s.Server(c.Name)}, args...)...)
+	}
+	return kube.Kubectl(ctx, path, string(s.Dir), text, args...)
+}
+
+// acceptedUsers are those whose tokens a cluster accepts: where the user name
+// is the e-mail, it must be verified. Where Dex is trusted there is at least
+// one, or the profile would not be valid; elsewhere there is none.
+func (s *suite) acceptedUsers(c profiles.Cluster) []profiles.User {
+	var accepted []profiles.User
+	if c.Trust.Dex().ClientID == "" {
+		return nil
+	}
+	for _, u := range s.Spec().Dex.Users {
+		if *u.EmailVerified || !c.Trust.Dex().NeedsVerified() {
+			accepted = append(accepted, u)
+		}
+	}
+	return accepted
+}
+
+// logins logs every user in, also those whom the cluster must reject.
+func (s *suite) logins(ctx context.Context, c profiles.Cluster) (map[string]check.Login, error) {
+	logins := map[string]check.Login{}
+	for _, u := range s.Spec().Dex.Users {
+		login, err := s.login(ctx, c, u)
+		if err != nil {
+			return nil, fmt.Errorf("could not log %s in: %w", u.Email, err)
+		}
+		logins[u.Email] = login
+	}
+	return logins, nil
+}

@@ -1,0 +1,87 @@
+package proofs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/check"
+	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/jwt"
+	"github.com/devenv-oidc/devenv/provision/kube"
+	"github.com/devenv-oidc/devenv/provision/session"
+)
+
+// FirstToken waits for what matters: a token of the first user is accepted by a
+// cluster that trusts Dex. (The first whose e-mail is verified, or it never
+// would be.)
+//
+// The API server looks for the issuer every 10 s until it finds it (k8s.io/
+// apiserver, plugin/pkg/authenticator/token/oidc), and no endpoint of it says
+// that it has: only a token tells.
+func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime, c profiles.Cluster) error {
+	s := &suite{e, runtime}
+	users := s.acceptedUsers(c)
+	if len(users) == 0 { // it does not trust Dex
+		return nil
+	}
+	login, err := s.login(ctx, c, users[0])
+	if err != nil {
+		return err
+	}
+	target, err := s.target(c)
+	if err != nil {
+		return err
+	}
+	return kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
+		return target.Accepts(ctx, login)
+	})
+}
+
+// login logs a user in with the client whose tokens a cluster accepts.
+func (s *suite) login(ctx context.Context, c profiles.Cluster, u profiles.User) (check.Login, error) {
+	token, err := session.Token(ctx, s.Environment, session.TokenRequest{User: u.Email, Client: c.Trust.Dex().ClientID})
+	if err != nil {
+		return check.Login{}, err
+	}
+	claims, err := jwt.Claims(token)
+	if err != nil {
+		return check.Login{}, err
+	}
+	return s.expectedLogin(c, u, claims, token)
+}
+
+// expectedLogin is the user name and groups that the API server must give a
+// user. The results of CEL expressions are known only where the profile has
+// them.
+func (s *suite) expectedLogin(c profiles.Cluster, u profiles.User, claims map[string]any, token string) (check.Login, error) {
+	trust := c.Trust.Dex()
+	login := check.Login{Email: u.Email, Token: token, Claims: claims, AnyGroups: trust.GroupsExpression != ""}
+	if trust.GroupsClaim == "groups" {
+		for _, g := range u.Groups {
+			login.Groups = append(login.Groups, trust.GroupsPrefix+g)
+		}
+	}
+	for _, x := range s.Spec().Expectations {
+		if x.User == u.Email && x.Cluster == c.Name && x.Username != "" {
+			login.Username = x.Username
+			return login, nil
+		}
+	}
+	if trust.UsernameExpression != "" {
+		return login, nil
+	}
+	name, ok := claims[trust.UsernameClaim].(string)
+	if !ok {
+		return login, fmt.Errorf("the token of %s has no claim %q", u.Email, trust.UsernameClaim)
+	}
+	switch {
+	case trust.UsernamePrefix == "-":
+	case trust.UsernamePrefix != "":
+		name = trust.UsernamePrefix + name
+	case trust.UsernameClaim != "email":
+		name = s.Issuer() + "#" + name
+	}
+	login.Username = name
+	return login, nil
+}

@@ -1,0 +1,115 @@
+package record
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"slices"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+// Resolve makes a record from a profile: random passwords and secrets, free
+// ports. What an earlier record chose stays; old is nil where there is none.
+//
+// Ports of other environments are left to them, also while those do not run.
+func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.Environment, old *Record) (*Record, error) {
+	r := &Record{Name: name, Runtime: runtime.Name, Profile: *profile}
+	if old == nil {
+		old = &Record{}
+	}
+	r.Engine, r.Timings = old.Engine, old.Timings
+	r.Profile.Spec.Dex.Users = resolveUsers(profile.Spec.Dex.Users, old)
+	r.Profile.Spec.Dex.Clients = resolveClients(profile.Spec.Dex.Clients, old)
+	r.Random = randomKeys(profile, old.Random)
+	taken, err := portsOfOthers(home, name)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.resolvePorts(runtime, old, taken)
+}
+
+func resolveUsers(users []profiles.User, old *Record) []profiles.User {
+	users = slices.Clone(users)
+	for i := range users {
+		u := &users[i]
+		if before := old.Profile.User(u.Email); u.Password == "" && before != nil {
+			u.Password = before.Password
+		}
+		if u.Password == "" {
+			u.Password = rand.Text()
+		}
+	}
+	return users
+}
+
+func resolveClients(clients []profiles.Client, old *Record) []profiles.Client {
+	clients = slices.Clone(clients)
+	for i := range clients {
+		c := &clients[i]
+		if before := old.Profile.Client(c.ID); c.Secret == "" && !c.Public && before != nil {
+			c.Secret = before.Secret
+		}
+		if c.Secret == "" && !c.Public {
+			c.Secret = rand.Text()
+		}
+	}
+	return clients
+}
+
+// resolvePorts chooses every port that the environment has; taken are those
+// that it must not have.
+func (r *Record) resolvePorts(runtime Runtime, old *Record, taken map[int]bool) (err error) {
+	spec := r.Profile.Spec
+	if r.IssuerPort = spec.Dex.Port; r.IssuerPort == 0 {
+		r.IssuerPort = old.IssuerPort
+	}
+	if r.IssuerPort == 0 {
+		if r.IssuerPort, err = freePort(firstNodePort, lastNodePort, taken); err != nil {
+			return err
+		}
+	}
+	taken[r.IssuerPort] = true
+	var clusters, endpoints []string
+	for _, c := range spec.Clusters {
+		clusters = append(clusters, c.Name)
+	}
+	for _, x := range spec.Endpoints {
+		endpoints = append(endpoints, x.Name)
+	}
+	if r.APIPorts, err = choosePorts(clusters, old.APIPorts, taken, firstAPIPort, lastAPIPort); err != nil {
+		return err
+	}
+	if r.EndpointPorts, err = choosePorts(endpoints, old.EndpointPorts, taken, firstNodePort, lastNodePort); err != nil {
+		return err
+	}
+	if spec.Share != nil {
+		if r.SharePort = old.SharePort; r.SharePort == 0 {
+			if r.SharePort, err = freePort(firstAPIPort, lastAPIPort, taken); err != nil {
+				return err
+			}
+		}
+		taken[r.SharePort] = true
+	}
+	if runtime.InternalPorts != nil {
+		r.InternalPorts, err = choosePorts(runtime.InternalPorts(&r.Profile), old.InternalPorts, taken, firstAPIPort, lastAPIPort)
+	}
+	return err
+}
+
+// randomKeys are 32 bytes in base64 for each placeholder ${random.NAME}; those
+// of an earlier record stay.
+func randomKeys(profile *profiles.Environment, old map[string]string) map[string]string {
+	keys := map[string]string{}
+	for _, name := range profiles.UsedPlaceholders(profile) {
+		if !profiles.RandomPlaceholder(name) {
+			continue
+		}
+		if keys[name] = old[name]; keys[name] == "" {
+			random := make([]byte, 32)
+			_, _ = rand.Read(random) // never fails (crypto/rand)
+			keys[name] = base64.StdEncoding.EncodeToString(random)
+		}
+	}
+	return keys
+}

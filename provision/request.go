@@ -1,0 +1,41 @@
+package provision
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/progress"
+	"github.com/devenv-oidc/devenv/provision/state"
+)
+
+// UpRequest asks for an environment.
+type UpRequest struct {
+	Home    state.Home
+	Name    string
+	Profile *profiles.Environment
+	// Arguments are those of the command line that name the profile, for hints:
+	// " --profile klutch".
+	Arguments string
+	// Sources is the path of a sources file; empty for the official sources.
+	Sources string
+	// Runtime is auto, kind or process; empty for what the profile says. An
+	// environment that exists stays where it is when it is auto.
+	Runtime string
+	// Recreate allows to delete and recreate what cannot be changed in place.
+	Recreate bool
+	// Timeout for everything together; 10 minutes when 0.
+	Timeout  time.Duration
+	Progress progress.Sink
+}
+
+const defaultTimeout = 10 * time.Minute
+
+func (r UpRequest) wantedRuntime() string { return cmp.Or(r.Runtime, r.Profile.Spec.Runtime) }
+
+// note shows a line to whoever watches.
+func (r UpRequest) note(text string) {
+	if text != "" {
+		r.Progress.Emit(progress.Event{Time: time.Now(), State: progress.Note, Detail: text})
+	}
+}
