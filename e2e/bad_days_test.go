@@ -76,7 +76,7 @@ func TestInterruptedWhileTheClusterIsMade(t *testing.T) {
 	needShared(t)
 	const name = "e2e-stop"
 	before := volumes(t)
-	c, stderr := start(t, "Node of cluster", "up", "--name", name)
+	c, stderr := start(t, "Start node of cluster", "up", "--name", name)
 	interrupted := time.Now()
 	if err := syscall.Kill(-c.Process.Pid, syscall.SIGINT); err != nil { // as Ctrl-C does
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestKilledAndUpAgain(t *testing.T) {
 	needShared(t)
 	const name = "e2e-kill"
 	before := volumes(t)
-	c, stderr := start(t, "Node of cluster", "up", "--name", name)
+	c, stderr := start(t, "Start node of cluster", "up", "--name", name)
 	if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestKilledAndUpAgain(t *testing.T) {
 	devenv(t, "check", "--name", name).wants(t, 4, "error: ", "hint: ", "devenv up --name "+name)
 	must(t, "down", "--name", name)
 	nothingLeft(t, name)
-	devenv(t, "down", "--name", name).wants(t, 0, "nothing to take away")
+	devenv(t, "down", "--name", name).wants(t, 0, "nothing to delete")
 	if after := volumes(t); after != before {
 		t.Errorf("volumes before:\n%s\nafter:\n%s", before, after)
 	}
@@ -143,7 +143,7 @@ func TestRestartedNode(t *testing.T) {
 		t.Errorf("ready %v, cluster %s", s.Ready, s.Clusters[0].State)
 	}
 	r := must(t, "up", "--name", beside)
-	if !strings.Contains(r.stderr, "✓ Node of cluster main") || !strings.Contains(r.stderr, "· Clients and users") {
+	if !strings.Contains(r.stderr, "✓ Start node of cluster main") || !strings.Contains(r.stderr, "· Seed clients and users") {
 		t.Errorf("up after a restart:\n%s", r.stderr)
 	}
 	// and by itself, as after a restart of the engine
@@ -219,7 +219,7 @@ func TestPortTaken(t *testing.T) {
 	port--
 	defer listener.Close()
 	devenv(t, "up", "--name", "e2e-port", "--set", fmt.Sprintf("spec.dex.port=%d", port)).
-		wants(t, 3, fmt.Sprintf("port %d on 127.0.0.1 is taken", port), "hint: see what listens there: ss -ltnp", "hint: or choose another one in the profile: spec.dex.port", "hint: or take it away: devenv down --name e2e-port")
+		wants(t, 3, fmt.Sprintf("port %d on 127.0.0.1 is taken", port), "hint: see what listens there: ss -ltnp", "hint: or choose another one in the profile: spec.dex.port", "hint: or delete it: devenv down --name e2e-port")
 	must(t, "down", "--name", "e2e-port")
 	nothingLeft(t, "e2e-port")
 }
@@ -248,7 +248,7 @@ func testWrongLogins(t *testing.T, name string) {
 	devenv(t, "token", "--name", name, "--user", "dave@example.com").wants(t, 2, `there is no user "dave@example.com"`, "did you mean dev@example.com?")
 	devenv(t, "token", "--name", name, "--client", "demo").wants(t, 2, `there is no client "demo"`, "demo-app")
 	r := runWith(t, []string{"DEVENV_PASSWORD=wrong"}, "token", "--name", name)
-	r.wants(t, 5, "Dex refused the login of admin@example.com", "Invalid username or password", "hint: ")
+	r.wants(t, 5, "Dex rejected the login of admin@example.com", "Invalid username or password", "hint: ")
 	if r.stdout != "" {
 		t.Errorf("stdout: %s", r.stdout)
 	}

@@ -64,7 +64,7 @@ func TestConfiguration(t *testing.T) {
 				"--set", `spec.clusters[0].trust.configuration.jwt[0].claimMappings.username.expression='"changed:" + claims.email.split("@")[0]'`,
 				"--set", "spec.clusters[0].trust.configuration.jwt[0].issuer.audiences=[kubernetes]",
 				"--set", "spec.expectations[0].username=changed:viewer")...)
-			if !strings.Contains(r.stderr, "✓ Issuers that cluster main trusts") || strings.Contains(r.stderr, "✓ etcd and API server") || strings.Contains(r.stderr, "✓ Node of cluster") {
+			if !strings.Contains(r.stderr, "✓ Configure trusted issuers") || strings.Contains(r.stderr, "✓ Start control plane") || strings.Contains(r.stderr, "✓ Start node of cluster") {
 				t.Errorf("it was not changed in place:\n%s", r.stderr)
 			}
 			if out, err := whoami("viewer@example.com", "kubernetes"); err != nil || out != "changed:viewer" {
@@ -106,7 +106,7 @@ func anotherIssuer(t *testing.T, name string, up []string) {
 		t.Fatal(err)
 	}
 	devenv(t, append(up, "--set", `spec.clusters[0].trust.configuration.jwt[1]={issuer: {url: "https://localhost:1", audiences: [kubernetes]}, claimMappings: {username: {claim: sub, prefix: "x:"}}}`)...).
-		wants(t, 4, "error: Issuers that cluster main trusts: the API server refused "+file+", and goes on with the one before", "hint: see why in its log")
+		wants(t, 4, "error: Configure trusted issuers: the API server rejected "+file+", and goes on with the one before", "hint: see why in its log")
 	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
 		t.Errorf("what was refused stays there: %v\n%s", err, after)
 	}

@@ -23,7 +23,7 @@ func TestGreenhouse(t *testing.T) {
 			"✓ central → remote: my-cluster is greenhouse:"+subject+" in remote",
 			"✓ central → remote: kubectl version as my-cluster  (the server is v1.37.0)",
 			"✓ central → remote: another service account cannot list nodes",
-			"✓ central → remote: refused: a token of my-cluster for another audience",
+			"✓ central → remote: rejected: a token of my-cluster for another audience",
 			"✓ remote: admin@example.com can list pods", ", 0 failed")
 		s := statusOf(t, name)
 		if len(s.Clusters) != 2 || len(s.Connections) != 1 || s.Connections[0].Secret != "my-organization/my-cluster" {

@@ -62,7 +62,7 @@ func TestKlutch(t *testing.T) {
 	}
 	// an image that cannot be had
 	r := devenv(t, append(up, "--timeout", "40s", "--set", "spec.clusters[1].objects[2].spec.template.spec.containers[0].image=registry.invalid/konnector:1")...)
-	r.wants(t, 4, "error: Objects and endpoints of cluster app:", "while waiting for Deployment klutch-bind/konnector", "event: Failed:", "registry.invalid/konnector:1", "hint: see which proofs that leaves open: devenv check --name "+name)
+	r.wants(t, 4, "error: Apply objects of cluster app:", "while waiting for Deployment klutch-bind/konnector", "event: Failed:", "registry.invalid/konnector:1", "hint: see which proofs that leaves open: devenv check --name "+name)
 	devenv(t, "check", "--name", name).wants(t, 5,
 		"✗ app: Deployment klutch-bind/konnector runs",
 		"✗ app: the backend answers over TLS  (not proven, because of what does not run: Deployment klutch-bind/konnector)")
@@ -99,7 +99,7 @@ func chartOfProfile(t *testing.T, name, kubeconfig string, up []string) {
 	with := func(values string) []string {
 		return append(up, "--set", fmt.Sprintf("spec.clusters[0].charts=[{name: demo, repository: 'https://charts.invalid', version: 1.0.0, namespace: extra, values: %s}]", values))
 	}
-	runWith(t, sources, with("{}")...).wants(t, 2, "error: Charts of Dex and cert-manager, demo: could not render the chart demo 1.0.0 as release extra/demo", "issuer is needed", "hint: correct its values in the profile")
+	runWith(t, sources, with("{}")...).wants(t, 2, "error: Fetch charts: could not render the chart demo 1.0.0 as release extra/demo", "issuer is needed", "hint: correct its values in the profile")
 	runWith(t, sources, with(`{issuer: "${issuer}"}`)...).wants(t, 0, "✓ Charts of cluster control-plane")
 	out, err := kubectl(t, kubeconfig, "get", "configmap", "demo", "--namespace=extra", "--output=jsonpath={.data.issuer}")
 	if want := statusOf(t, name).Issuer.URL; err != nil || out != want {

@@ -166,7 +166,7 @@ func TestWithoutAnyEngine(t *testing.T) {
 	devenv(t, "up", "--name", name, "--runtime", "kind").wants(t, 2, "spec.runtime: process → kind", "--recreate")
 	must(t, "up", "--name", name)
 	ports := portsOf(t, name)
-	runWith(t, environ, "down", "--name", name).wants(t, 0, "taken away")
+	runWith(t, environ, "down", "--name", name).wants(t, 0, "deleted")
 	noProcessLeft(t, name, ports...)
 }
 
@@ -244,7 +244,7 @@ func TestKilledAltogetherAndDown(t *testing.T) {
 	kill(t, running(t, name)...)
 	must(t, "down", "--name", name)
 	noProcessLeft(t, name, ports...)
-	devenv(t, "down", "--name", name).wants(t, 0, "nothing to take away")
+	devenv(t, "down", "--name", name).wants(t, 0, "nothing to delete")
 }
 
 // devenv itself is interrupted, or killed, at different times.
@@ -261,7 +261,7 @@ func TestInterruptedWhileProcessesStart(t *testing.T) {
 	if pids := running(t, name); len(pids) > 0 {
 		t.Errorf("processes: %v", pids)
 	}
-	for _, until := range []string{"Certificate authority", "etcd and API server", "API server that trusts", "Clients and users", "First token"} {
+	for _, until := range []string{"Create certificate authority", "Start control plane", "Start API server", "Seed clients and users", "Wait for first accepted token"} {
 		c, stderr := start(t, until, "up", "--name", name, "--runtime", "process")
 		if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -462,7 +462,7 @@ func TestFullDisk(t *testing.T) {
 	environ := []string{"DEVENV_HOME=" + folder}
 	r := runWith(t, environ, "up", "--runtime", "process")
 	r.wants(t, 3, "error: ", "no space left on device", "hint: free some space there, or choose another folder by DEVENV_HOME")
-	runWith(t, environ, "down").wants(t, 0, "taken away")
+	runWith(t, environ, "down").wants(t, 0, "deleted")
 	if entries, err := os.ReadDir(folder); err != nil || len(entries) > 0 {
 		t.Errorf("left: %v, %v", entries, err)
 	}
@@ -476,7 +476,7 @@ func TestReadOnlyState(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"up", "down"} {
-		runWith(t, environ, command).wants(t, 3, "error: ", "read-only file system", "hint: choose a folder that you may write to by DEVENV_HOME")
+		runWith(t, environ, command).wants(t, 3, "error: ", "read-only file system", "hint: choose a folder that you can write to by DEVENV_HOME")
 	}
 	runWith(t, environ, "list").wants(t, 0)
 }
@@ -524,7 +524,7 @@ func TestFlagsChangeInPlace(t *testing.T) {
 	before := pidOf(t, plain, "main.etcd")
 	changes := []string{"--set", "spec.clusters[0].trust.flags.usernamePrefix=user:", "--set", "spec.expectations=[{user: admin@example.com, can: [list nodes]}]"}
 	r := must(t, append([]string{"up", "--name", plain}, changes...)...)
-	if !strings.Contains(r.stderr, "✓ etcd and API server of cluster main") {
+	if !strings.Contains(r.stderr, "✓ Start control plane of cluster main") {
 		t.Errorf("up does not say what it changed:\n%s", r.stderr)
 	}
 	devenv(t, "check", "--name", plain).wants(t, 0, "✓ admin@example.com is user:admin@example.com in main")

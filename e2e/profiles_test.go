@@ -139,8 +139,8 @@ func TestPasswordGrant(t *testing.T) {
 		s := statusOf(t, name)
 		devenv(t, "check", "--name", name).wants(t, 0,
 			"✓ user@example.com lists with kubectl: list services",
-			"✓ refused: tampered",
-			"✓ refused: e-mail of unverified@example.com not verified  (401, oidc: email not verified)", ", 0 failed")
+			"✓ rejected: tampered",
+			"✓ rejected: e-mail of unverified@example.com not verified  (401, oidc: email not verified)", ", 0 failed")
 
 		// by plain HTTP, as the integration does it
 		host, port, _ := strings.Cut(strings.TrimPrefix(s.Issuer.URL, "https://"), ":")

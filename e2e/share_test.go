@@ -61,7 +61,7 @@ func TestKubermatic(t *testing.T) {
 
 		if name == "e2e-kube-process" { // the same on both
 			devenv(t, "share", "--name", name).wants(t, 3, "is taken", "hint: end what listens there")
-			devenv(t, "share", "--name", name, "--cluster", "other").wants(t, 2, `cluster "other" does not take tokens for the client "kubermaticIssuer"`)
+			devenv(t, "share", "--name", name, "--cluster", "other").wants(t, 2, `cluster "other" does not accept tokens for the client "kubermaticIssuer"`)
 			needPlain(t)
 			devenv(t, "share", "--name", plain).wants(t, 2, "shares nothing: it has no spec.share")
 			gone := must(t, "up", "--name", name, "--profile", "kubermatic", "--set", "spec.clusters[0].access.builtInRoles=[]", "--set", "spec.clusters[0].access.roles[0].labels={}")

@@ -77,12 +77,12 @@ func testCheckProves(t *testing.T, name string) {
 		"viewer@example.com cannot list secrets":                 "",
 		"guest@example.com is forbidden with kubectl: list pods": "",
 		"kubectl auth whoami says admin@example.com":             "",
-		"refused: no token":                                      "403",
-		"refused: another audience":                              "expected audience",
-		"refused: expired":                                       "token is expired",
-		"refused: tampered":                                      "failed to verify signature",
-		"refused: another issuer":                                "invalid bearer token",
-		"refused: e-mail not verified":                           "email not verified",
+		"rejected: no token":                                      "403",
+		"rejected: another audience":                              "expected audience",
+		"rejected: expired":                                       "token is expired",
+		"rejected: tampered":                                      "failed to verify signature",
+		"rejected: another issuer":                                "invalid bearer token",
+		"rejected: e-mail not verified":                           "email not verified",
 	}
 	if name == shared { // where there are pods
 		reasons["the issuer answers and verifies from a pod"] = "https://dex.e2e.localhost:"
@@ -144,7 +144,7 @@ func TestChangedUsersAndClients(t *testing.T) {
 		"--set", "spec.dex.clients[1].secret=another-secret",
 		"--set", "spec.dex.users[1].groups=[developers, night-shift]",
 		"--set", "spec.dex.users[1].password=Another-Password-1")
-	if !strings.Contains(r.stderr, "✓ Clients and users, over gRPC") {
+	if !strings.Contains(r.stderr, "✓ Seed clients and users") {
 		t.Errorf("up did not say that it seeded:\n%s", r.stderr)
 	}
 	after := claims() // with the new secret and the new password
@@ -259,7 +259,7 @@ func TestSecretsStayIn(t *testing.T) {
 func TestFailureQuotesThePod(t *testing.T) {
 	needShared(t)
 	devenv(t, "up", "--name", beside, "--timeout", "15s", "--set", "spec.dex.values.image.tag=no-such-tag").
-		wants(t, 4, "the limit of 15s was reached while waiting for Deployment dex/dex", "no-such-tag", "event: Failed", "hint: go on where it stopped: devenv up --name "+beside)
+		wants(t, 4, "the limit of 15s was reached while waiting for Deployment dex/dex", "no-such-tag", "event: Failed", "hint: continue where it stopped: devenv up --name "+beside)
 	if s := statusOf(t, beside); s.Ready {
 		t.Error("status says that it is ready")
 	}
@@ -359,7 +359,7 @@ func TestUnverifiedUser(t *testing.T) {
 	if !strings.Contains(claims, `"email_verified": false`) {
 		t.Errorf("claims: %s", claims)
 	}
-	devenv(t, "check", "--name", plain).wants(t, 0, "✓ refused: e-mail of new@example.com not verified  (401, oidc: email not verified)")
+	devenv(t, "check", "--name", plain).wants(t, 0, "✓ rejected: e-mail of new@example.com not verified  (401, oidc: email not verified)")
 }
 
 func TestRecreate(t *testing.T) {

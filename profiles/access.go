@@ -20,7 +20,7 @@ type Access struct {
 	Bindings []Binding `json:"bindings,omitempty"`
 }
 
-// ClusterRole is a set of rights.
+// ClusterRole is a set of permissions.
 // https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-and-clusterrole
 type ClusterRole struct {
 	// Name of the ClusterRole; not one that Kubernetes itself has.
@@ -40,7 +40,7 @@ type BuiltInRole struct {
 	Labels map[string]string `json:"labels"`
 }
 
-// Role is a set of rights in one namespace.
+// Role is a set of permissions in one namespace.
 type Role struct {
 	// Name of the Role.
 	Name string `json:"name" jsonschema:"minLength=1"`

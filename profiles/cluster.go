@@ -13,7 +13,7 @@ type Cluster struct {
 	// service accounts name its address as the others reach it, and everybody may
 	// read its discovery document and its keys.
 	PublicIssuer bool `json:"publicIssuer,omitempty"`
-	// Access is who may do what.
+	// Access is who is allowed to do what.
 	Access Access `json:"access,omitempty"`
 	// Charts to install, in this order.
 	Charts []Chart `json:"charts,omitempty"`
@@ -44,7 +44,7 @@ type Chart struct {
 type Trust struct {
 	// Flags are kube-apiserver's --oidc-* flags.
 	Flags *OIDCFlags `json:"flags,omitempty"`
-	// Configuration is a file that the API server reads anew when it changes.
+	// Configuration is a file that the API server reloads when it changes.
 	Configuration *AuthenticationConfiguration `json:"configuration,omitempty"`
 }
 

@@ -23,7 +23,7 @@ const (
 )
 
 // Environment is a profile: clusters, the OpenID Connect provider they trust,
-// its clients and users, their rights, and what the check proves.
+// its clients and users, their permissions, and what the check proves.
 type Environment struct {
 	APIVersion string   `json:"apiVersion" jsonschema:"enum=devenv.dev/v1alpha1"`
 	Kind       string   `json:"kind" jsonschema:"enum=Environment"`

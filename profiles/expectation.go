@@ -24,14 +24,14 @@ type Expectation struct {
 	Claims map[string]any `json:"claims,omitempty"`
 	// Can lists the actions that must be allowed.
 	Can []string `json:"can,omitempty"`
-	// Cannot lists the actions that must be refused with 403.
+	// Cannot lists the actions that must be denied, with 403.
 	Cannot []string `json:"cannot,omitempty"`
 	// Trial is a binding that the check adds and removes.
 	Trial *Trial `json:"trial,omitempty"`
 }
 
 // Trial grants a user a ClusterRole while the check asks: what they can do then
-// must be refused before and after it.
+// must be denied before and after it.
 type Trial struct {
 	// ClusterRole to grant.
 	ClusterRole string `json:"clusterRole" jsonschema:"minLength=1"`
@@ -45,7 +45,7 @@ func (m *report) expectations(e *Environment) {
 	for i, x := range e.Spec.Expectations {
 		path := fmt.Sprintf("spec.expectations[%d]", i)
 		if u := e.User(x.User); u != nil && !*u.EmailVerified && e.needsVerified(x.Cluster) {
-			m.add(path+".user", "the e-mail of %q is not verified, so that cluster %q refuses all of their tokens; the check proves it by itself", x.User, x.Cluster)
+			m.add(path+".user", "the e-mail of %q is not verified, so that cluster %q rejects all of their tokens; the check proves it by itself", x.User, x.Cluster)
 		}
 		if e.User(x.User) == nil {
 			m.add(path+".user", "there is no user %q in spec.dex.users%s", x.User, didYouMean(x.User, emails(e)))
@@ -79,7 +79,7 @@ func (m *report) actions(path string, actions []string) {
 	}
 }
 
-// Action is one thing a user may or may not do.
+// Action is one thing that a user is allowed to do, or not.
 type Action struct {
 	Verb      string
 	Group     string // API group, "" for core

@@ -30,7 +30,7 @@ func (e *Environment) Placeholders() []Placeholder {
 		{"environment", "the environment's name"},
 		{"issuer", "the issuer's URL"},
 		{"issuer.host", "the issuer's name, without its port"},
-		{"ca", "the certificate of the environment's authority, PEM"},
+		{"ca", "the certificate of the environment's CA, PEM"},
 	}
 	for _, c := range e.Spec.Clusters {
 		list = append(list,
@@ -58,7 +58,7 @@ func (e *Environment) Placeholders() []Placeholder {
 const randomPlaceholder = "random."
 
 // RandomPlaceholder says whether a placeholder is ${random.NAME}: 32 random
-// bytes in base64, made once for an environment and kept.
+// bytes in base64, made once for an environment and stored.
 func RandomPlaceholder(name string) bool {
 	return strings.HasPrefix(name, randomPlaceholder) && len(name) > len(randomPlaceholder)
 }

@@ -64,7 +64,7 @@ func (e *Environment) otherRuntimes(ctx context.Context) (hints []string) {
 			break
 		}
 		if err := better.available(ctx); err != nil && len(failure.HintsOf(err)) > 0 {
-			hints = append(hints, "or use the runtime "+better.Name+": "+failure.HintsOf(err)[0])
+			hints = append(hints, "or get what the runtime "+better.Name+" needs: "+failure.HintsOf(err)[0])
 		}
 	}
 	return hints

@@ -100,7 +100,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	return failure.New(failure.Usage, err, "see: "+name+" --help")
 }
 
-// noArguments refuses words that a command does not take.
+// noArguments rejects arguments of a command that takes none.
 func noArguments(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return failure.Newf(failure.Usage, "%s takes no argument, and got %q", c.Command.HelpName, c.Args().First()).

@@ -13,7 +13,7 @@ import (
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
-		Usage: "prove an environment: who is who, who may what, and what is refused",
+		Usage: "prove an environment: identities, permissions and rejections",
 		Flags: []cli.Flag{nameFlag(), outputFlag("text", "json", "junit")},
 		Action: func(c *cli.Context) error {
 			e, err := open(c)

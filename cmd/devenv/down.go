@@ -15,7 +15,7 @@ import (
 func downCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "down",
-		Usage: "take an environment away without a trace",
+		Usage: "delete an environment without a trace",
 		Flags: []cli.Flag{nameFlag(), &cli.BoolFlag{Name: "all", Usage: "every environment"}},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -41,9 +41,9 @@ func downCommand() *cli.Command {
 					failed = errors.Join(failed, err)
 					continue
 				}
-				said := "there was nothing to take away"
+				said := "there was nothing to delete"
 				if changed {
-					said = "taken away"
+					said = "deleted"
 				}
 				fmt.Fprintf(c.App.ErrWriter, "environment %s: %s\n", name, said)
 			}

@@ -23,7 +23,7 @@ func kubeconfigCommand() *cli.Command {
 			&cli.StringFlag{Name: "flavor", Usage: "`FLAVOR`: exec calls devenv for tokens, token holds one, kubelogin calls kubectl oidc-login, admin is the cluster's own", Value: provision.FlavorExec, Action: oneOf("flavor", flavors)},
 			&cli.StringFlag{Name: "grant", Usage: "`GRANT` by which exec gets tokens: " + strings.Join(grants, ", "), Value: provision.GrantPassword, Action: oneOf("grant", grants)},
 			&cli.StringFlag{Name: "exec-api-version", Usage: "`VERSION` of client.authentication.k8s.io that exec and kubelogin speak: v1, v1beta1", Value: "v1", Action: oneOf("exec-api-version", []string{"v1", "v1beta1"})},
-			&cli.BoolFlag{Name: "merge", Usage: "add it to your own kubeconfig instead of printing it; devenv down takes it out again"},
+			&cli.BoolFlag{Name: "merge", Usage: "add it to your own kubeconfig instead of printing it; devenv down removes it again"},
 		},
 		Action: kubeconfig,
 	}

@@ -12,7 +12,7 @@ import (
 func planCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "plan",
-		Usage: "print the steps that up takes; it makes nothing",
+		Usage: "print the steps of up; it changes nothing",
 		Flags: append([]cli.Flag{nameFlag(), outputFlag("text", "json")}, profileFlags()...),
 		Action: func(c *cli.Context) error {
 			request, err := upRequest(c)
@@ -48,7 +48,7 @@ func planCommand() *cli.Command {
 				return nil
 			}
 			t = table(c.App.Writer)
-			fmt.Fprintln(t, "\nPLACEHOLDER\tIN ITS PLACE")
+			fmt.Fprintln(t, "\nPLACEHOLDER\tVALUE")
 			for _, p := range filled {
 				fmt.Fprintf(t, "${%s}\t%s\n", p.Name, p.Is)
 			}

@@ -12,7 +12,7 @@ import (
 func rotateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rotate",
-		Usage:     "give the kubeconfigs by which clusters reach each other new tokens",
+		Usage:     "issue new tokens for the kubeconfigs between clusters",
 		ArgsUsage: "[CONNECTION...]",
 		Flags:     []cli.Flag{nameFlag()},
 		Action: func(c *cli.Context) error {

@@ -14,7 +14,7 @@ import (
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
-		Usage: "what there is of an environment",
+		Usage: "show the state of an environment",
 		Flags: []cli.Flag{nameFlag(), outputFlag("text", "json")},
 		Action: func(c *cli.Context) error {
 			e, err := open(c)
@@ -88,7 +88,7 @@ func yesNo(b bool) string {
 func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
-		Usage: "every environment of this user",
+		Usage: "list every environment of this user",
 		Flags: []cli.Flag{outputFlag("text", "json")},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -106,7 +106,7 @@ func listCommand() *cli.Command {
 				return printJSON(c.App.Writer, list)
 			}
 			if len(list) == 0 {
-				fmt.Fprintln(c.App.ErrWriter, "no environments; make one with: devenv up")
+				fmt.Fprintln(c.App.ErrWriter, "no environments; create one with: devenv up")
 				return nil
 			}
 			t := table(c.App.Writer)

@@ -23,8 +23,8 @@ const execInfoVariable = "KUBERNETES_EXEC_INFO"
 func tokenCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "token",
-		Usage: "log a user in and print the id token, alone, on stdout",
-		Description: "Started by kubectl, it prints an ExecCredential and keeps the token until it expires.\n" +
+		Usage: "log a user in and print the ID token, alone, on stdout",
+		Description: "Started by kubectl, it prints an ExecCredential and caches the token until it expires.\n" +
 			"The password is the environment's own; set DEVENV_PASSWORD to try another.",
 		Flags: []cli.Flag{
 			nameFlag(),

@@ -41,10 +41,10 @@ func (a *assignments) String() string { return strings.Join(*a, " ") }
 func upCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "up",
-		Usage: "make an environment, or make it as the profile says again, and prove it",
+		Usage: "create an environment, or bring it back to its profile, and prove it",
 		Flags: append([]cli.Flag{
 			nameFlag(),
-			&cli.BoolFlag{Name: "recreate", Usage: "delete and make anew what cannot be changed in place"},
+			&cli.BoolFlag{Name: "recreate", Usage: "delete and recreate what cannot be changed in place"},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
 			outputFlag("text", "json"),
 		}, profileFlags()...),
@@ -135,7 +135,7 @@ func printReady(w io.Writer, e *provision.Environment, s *provision.Status) erro
 	}
 	fmt.Fprintf(t, "kubectl as %s\texport KUBECONFIG=%s\n", s.Users[0].Email, e.UserKubeconfigFile())
 	fmt.Fprintf(t, "a token\tdevenv token%s --user %s\n", name, s.Users[0].Email)
-	fmt.Fprintf(t, "take it down\tdevenv down%s\n", name)
+	fmt.Fprintf(t, "delete it\tdevenv down%s\n", name)
 	return t.Flush()
 }
 

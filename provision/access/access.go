@@ -33,10 +33,10 @@ var builtIn = kube.Object{"devenv.dev/part": "labels"}
 const builtInSelector = "devenv.dev/part=labels"
 
 // Ensure makes a cluster have these namespaces and bindings, and none that an
-// earlier profile had. Namespaces are never deleted: they may hold somebody's
+// earlier profile had. Namespaces are never deleted: they can hold somebody's
 // work.
 //
-// With publicIssuer everybody may read the discovery document and the keys of
+// With publicIssuer everybody is allowed to read the discovery document and the keys of
 // its service accounts' issuer.
 func Ensure(ctx context.Context, client *kube.Client, a profiles.Access, publicIssuer bool) (changed bool, err error) {
 	for _, b := range a.Bindings {
@@ -140,7 +140,7 @@ func roleKind(b profiles.Binding) string {
 	return "ClusterRole"
 }
 
-// Bind grants what a binding says until Unbind; the next Ensure takes away what
+// Bind grants what a binding says until Unbind; the next Ensure deletes what
 // nobody took back.
 func Bind(ctx context.Context, client *kube.Client, b profiles.Binding) error {
 	if _, err := deleteOtherRole(ctx, client, b); err != nil {

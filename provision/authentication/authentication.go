@@ -98,7 +98,7 @@ func (k Known) fill(issuer map[string]any) bool {
 	return true
 }
 
-// Mistakes are what the API server itself would refuse in a file, CEL that does
+// Mistakes are what the API server itself would reject in a file, CEL that does
 // not compile among it, each with its place below the configuration.
 func Mistakes(c *profiles.AuthenticationConfiguration, kubernetesVersion string) []string {
 	known := Known{Dex: Issuer{URL: "https://dex.invalid"}, Clusters: map[string]Issuer{}}

@@ -1,5 +1,5 @@
 // Package certificates runs cert-manager: its chart values, the environment's
-// authority as its issuer, and the certificates that it keeps renewing.
+// CA as its issuer, and the certificates that it keeps renewing.
 package certificates
 
 import (
@@ -14,10 +14,10 @@ import (
 const (
 	Namespace = "cert-manager"
 	Release   = "cert-manager"
-	// Issuer is the ClusterIssuer that signs with the environment's authority.
+	// Issuer is the ClusterIssuer that signs with the environment's CA.
 	Issuer = "devenv"
 
-	authoritySecret = "devenv-authority"
+	caSecret = "devenv-authority"
 )
 
 // Deployments of the release, all of which must run before a Certificate is
@@ -98,23 +98,23 @@ func (c Certificate) PreparedSecret(certPEM, keyPEM, caPEM []byte) kube.Object {
 	}
 }
 
-// EnsureIssuer makes cert-manager sign with an authority and keep certificates
-// renewed. cert-manager's webhook refuses objects for some seconds after its
+// EnsureIssuer makes cert-manager sign with a CA and keep certificates
+// renewed. cert-manager's webhook rejects objects for some seconds after its
 // pods are ready, until its own certificate has been injected: Ensure asks
 // until it accepts them.
 func EnsureIssuer(ctx context.Context, client *kube.Client, caPEM, keyPEM []byte, list ...Certificate) (changed bool, err error) {
-	authority := kube.Object{
+	ca := kube.Object{
 		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-		"metadata": kube.Object{"name": authoritySecret, "namespace": Namespace, "labels": kube.ManagedLabels()},
+		"metadata": kube.Object{"name": caSecret, "namespace": Namespace, "labels": kube.ManagedLabels()},
 		"data":     kube.Object{"tls.crt": encode(caPEM), "tls.key": encode(keyPEM)},
 	}
-	if changed, err = client.Apply(ctx, authority); err != nil {
+	if changed, err = client.Apply(ctx, ca); err != nil {
 		return changed, err
 	}
 	objects := []kube.Object{{
 		"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer",
 		"metadata": kube.Object{"name": Issuer, "labels": kube.ManagedLabels()},
-		"spec":     kube.Object{"ca": kube.Object{"secretName": authoritySecret}},
+		"spec":     kube.Object{"ca": kube.Object{"secretName": caSecret}},
 	}}
 	for _, c := range list {
 		objects = append(objects, c.object())

@@ -49,7 +49,7 @@ type Source struct {
 }
 
 // Load reads a chart; one from a repository is downloaded once, verified and
-// kept in the folder cache.
+// stored in the folder cache.
 func (s Source) Load(cache string) (*helmchart.Chart, error) {
 	path := s.Path
 	if path == "" {
@@ -219,7 +219,7 @@ func deployedBefore(config *action.Configuration, name string) bool {
 	return err == nil
 }
 
-// hookLimit is how long each hook of a chart may take: Helm waits for them, and
+// hookLimit is how long each hook of a chart takes at most: Helm waits for them, and
 // takes no context.
 const hookLimit = 2 * time.Minute
 

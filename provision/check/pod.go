@@ -18,12 +18,12 @@ import (
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
-// podLimit is how long the pod may take.
+// podLimit is how long the pod takes at most.
 const podLimit = time.Minute
 
 // IssuerFromPod proves that a plain pod reaches the issuer under its own URL
 // and verifies its certificate. The pod runs the node's kubectl, which sends a
-// GET to any server, in an image that is there.
+// GET to any server, in an image that every node has.
 func IssuerFromPod(ctx context.Context, admin *kube.Client, namespace, image, issuer, caPEM string) Result {
 	result := Result{Group: "issuer", Name: "the issuer answers and verifies from a pod"}
 	ctx, cancel := context.WithTimeout(ctx, podLimit)

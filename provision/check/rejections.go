@@ -13,7 +13,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
-// logLimit is how long a reason may take to appear in the API server's log.
+// logLimit is how long a reason takes at most to appear in the API server's log.
 const logLimit = 5 * time.Second
 
 // Rejections proves that the API server rejects every one of these tokens, and

@@ -1,6 +1,6 @@
 // Package check proves an environment: it asks the API server itself who
-// somebody is and what they may do, runs the real kubectl, and sends tokens
-// that must be refused.
+// somebody is and what they are allowed to do, runs the real kubectl, and sends
+// tokens that must be rejected.
 package check
 
 import "fmt"

@@ -10,12 +10,12 @@ import (
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
-// trialLimit is how long the API server may take to see a binding come or go.
+// trialLimit is how long the API server takes at most to see that a binding was created or deleted.
 const trialLimit = 20 * time.Second
 
 // Trial proves that it is a binding and nothing else that allows something:
-// refused before, allowed with it, refused after. The first list action is
-// tried with kubectl too, and a refusal must be Forbidden for that very user.
+// denied before, allowed with it, denied after. The first list action is
+// tried with kubectl too, and a denial must be Forbidden for that very user.
 func (c *Cluster) Trial(ctx context.Context, l Login, t profiles.Trial, bind, unbind func(context.Context) error) []Result {
 	defer func() { _ = unbind(context.WithoutCancel(ctx)) }() // also when it ends half-way
 	var results []Result
@@ -26,7 +26,7 @@ func (c *Cluster) Trial(ctx context.Context, l Login, t profiles.Trial, bind, un
 	}{
 		{"before " + t.ClusterRole + " is bound", unbind, false},
 		{"with " + t.ClusterRole, bind, true},
-		{"after " + t.ClusterRole + " is gone", unbind, false},
+		{"after " + t.ClusterRole + " is deleted", unbind, false},
 	} {
 		verb := map[bool]string{true: "can", false: "cannot"}[phase.want]
 		if err := phase.prepare(ctx); err != nil {

@@ -31,7 +31,7 @@ type Spec struct {
 	// APIServerArgs are flags of kube-apiserver, without dashes.
 	APIServerArgs map[string]string
 	// HostAliases give the API server names for 127.0.0.1: in its static pod's
-	// spec, because an edit of the node's /etc/hosts is gone after a restart.
+	// spec, because an edit of the node's /etc/hosts is lost at a restart.
 	HostAliases []string
 	// Kubeconfig is where the administrator's kubeconfig goes.
 	Kubeconfig string

@@ -105,7 +105,7 @@ func classifyPort(err error) error {
 }
 
 // Finish waits until kind is done, and makes sure that every flag arrived: one
-// that kubeadm dropped would show only as refused tokens much later.
+// that kubeadm dropped would show only as rejected tokens much later.
 func (c *Cluster) Finish(ctx context.Context) (changed bool, err error) {
 	c.mu.Lock()
 	running := c.creation

@@ -1,4 +1,4 @@
-// Package connection keeps a kubeconfig for one cluster in a Secret of another,
+// Package connection stores a kubeconfig for one cluster in a Secret of another,
 // with a token of a service account there, as Greenhouse does
 // (https://github.com/cloudoperators/greenhouse, remote cluster connectivity).
 package connection
@@ -32,7 +32,7 @@ type Connection struct {
 }
 
 // Ensure makes the service account and the Secret that owns it, in the cluster
-// of client. The token that is there stays while it is good, unless rotate says
+// of client. The stored token stays while it is valid, unless rotate says
 // otherwise.
 func Ensure(ctx context.Context, client *kube.Client, c Connection, rotate bool) (changed bool, err error) {
 	have, err := c.secret(ctx, client)
@@ -169,7 +169,7 @@ func (c Connection) kubeconfig(token string) ([]byte, error) {
 	})
 }
 
-// good says whether a kubeconfig is what would be made anew, but for a token
+// good says whether a kubeconfig is what would be made now, but for a token
 // that has at least a third of its life before it.
 func (c Connection) good(kubeconfig []byte) bool {
 	token, err := Bearer(kubeconfig)

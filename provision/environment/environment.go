@@ -97,20 +97,20 @@ func (e *Environment) Log(part string) *state.LogFile {
 }
 
 // CA reads the environment's CA, which a step of `up` creates.
-func (e *Environment) CA() (*trust.Authority, error) { return e.readCA("ca", "CA") }
+func (e *Environment) CA() (*trust.CA, error) { return e.readCA("ca", "CA") }
 
 // GRPCCA reads the CA of Dex's gRPC API, which nobody else trusts.
-func (e *Environment) GRPCCA() (*trust.Authority, error) {
+func (e *Environment) GRPCCA() (*trust.CA, error) {
 	return e.readCA("grpc-ca", "CA of Dex's gRPC API")
 }
 
-func (e *Environment) readCA(file, what string) (*trust.Authority, error) {
+func (e *Environment) readCA(file, what string) (*trust.CA, error) {
 	cert, certErr := e.Dir.Read(file + ".crt")
 	key, keyErr := e.Dir.Read(file + ".key")
 	if err := errors.Join(certErr, keyErr); err != nil {
 		return nil, fmt.Errorf("could not read the environment's %s: %w", what, err)
 	}
-	return trust.ParseAuthority(cert, key)
+	return trust.ParseCA(cert, key)
 }
 
 // IssuerClient speaks https to the issuer: it trusts the environment's CA alone

@@ -15,9 +15,9 @@ type Class int
 const (
 	Unexpected   Class = 1   // a defect, or something nobody foresaw
 	Usage        Class = 2   // the command line, the profile or a name is wrong
-	Prerequisite Class = 3   // something devenv needs is missing on this machine
+	Prerequisite Class = 3   // something that devenv needs is missing on this machine
 	Provisioning Class = 4   // a step failed or timed out
-	Refused      Class = 5   // the check found something else than expected, or a login was refused
+	Refused      Class = 5   // a proof failed, or Dex rejected a login
 	Interrupted  Class = 130 // SIGINT, SIGTERM or SIGHUP
 )
 

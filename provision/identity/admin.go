@@ -23,8 +23,8 @@ type Admin struct {
 
 // Credentials are what Dex's gRPC API asks for.
 type Credentials struct {
-	Server *x509.CertPool  // the authority of Dex's gRPC certificate
-	Client tls.Certificate // signed by the authority that Dex trusts
+	Server *x509.CertPool  // the CA of Dex's gRPC certificate
+	Client tls.Certificate // signed by the CA that Dex trusts
 }
 
 // ForwardAdmin opens a way to the gRPC API of a ready Dex pod, until stop is

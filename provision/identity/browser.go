@@ -12,7 +12,7 @@ import (
 )
 
 // Browser has the user log in with a browser, at a URL that open is told: by an
-// authorization code with a proof key (RFC 6749, section 4.1, and RFC 7636),
+// authorization code with PKCE (RFC 6749, section 4.1, and RFC 7636),
 // which comes back to a port of the loopback (RFC 8252, section 7.3).
 func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, error) {
 	listener, redirect, err := l.listen()
@@ -36,8 +36,8 @@ func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, erro
 	case <-ctx.Done():
 		return Tokens{}, fmt.Errorf("%w while waiting for the login in the browser", context.Cause(ctx))
 	}
-	if answer.refused != nil {
-		return Tokens{}, answer.refused
+	if answer.err != nil {
+		return Tokens{}, answer.err
 	}
 	return l.Exchange(ctx, code, answer.code)
 }
@@ -82,8 +82,8 @@ func loopbackHost(host string) bool {
 
 // callback is what the browser brings back.
 type callback struct {
-	code    string
-	refused error
+	code string
+	err  error
 }
 
 // callbackHandler takes the first answer that is for this login; what has
@@ -98,10 +98,10 @@ func callbackHandler(path, state string, answers chan<- callback) http.Handler {
 		answer := callback{code: query.Get("code")}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if code := query.Get("error"); code != "" || answer.code == "" {
-			answer.refused = &LoginError{Who: "whoever used the browser", Code: code, Description: query.Get("error_description")}
-			fmt.Fprintln(w, "Dex refused the login; see the terminal.")
+			answer.err = &LoginError{Who: "whoever used the browser", Code: code, Description: query.Get("error_description")}
+			fmt.Fprintln(w, "Dex rejected the login; see the terminal.")
 		} else {
-			fmt.Fprintln(w, "You are logged in, and may close this page.")
+			fmt.Fprintln(w, "You are logged in. You can close this page.")
 		}
 		select {
 		case answers <- answer:

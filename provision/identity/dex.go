@@ -19,7 +19,7 @@ const (
 	Release = "dex"
 	// ServingSecret holds Dex's https certificate; cert-manager renews it.
 	ServingSecret = "dex-serving"
-	// GRPCSecret holds Dex's gRPC certificate and the authority of its clients.
+	// GRPCSecret holds Dex's gRPC certificate and the CA of its clients.
 	GRPCSecret = "dex-grpc"
 	// GRPCServerName is the name in Dex's gRPC certificate.
 	GRPCServerName = "grpc.dex"

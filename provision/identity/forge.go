@@ -17,7 +17,7 @@ import (
 // wrong in one way and right in all others.
 type Signer struct{ key jose.JSONWebKey }
 
-// signingKeys is the one object in which Dex keeps its keys.
+// signingKeys is the one object in which Dex stores its keys.
 var signingKeys = schema.GroupVersionResource{Group: "dex.coreos.com", Version: "v1", Resource: "signingkeies"}
 
 const signingKeysName = "openid-connect-keys"

@@ -18,7 +18,7 @@ const (
 )
 
 // ProgramConfig is the configuration of a Dex that runs as a plain process: it
-// listens on the loopback alone, has its files in a folder, and keeps its
+// listens on the loopback alone, has its files in a folder, and stores its
 // state, as in a cluster, in the API server.
 func ProgramConfig(s Settings, folder string, issuerPort, grpcPort int) (map[string]any, error) {
 	file := func(name string) string { return filepath.Join(folder, name) }

@@ -22,7 +22,7 @@ var crds = [][2]string{
 	{"useridentities", "UserIdentity"}, {"authsessions", "AuthSession"}, // from after v2.45 on
 }
 
-// CRDs are the kinds Dex keeps its state in. Dex would create them itself and
+// CRDs are the kinds in which Dex stores its state. Dex would create them itself and
 // then crash once, because the API server is not ready to store them at once.
 func CRDs() []kube.Object {
 	var list []kube.Object
@@ -48,7 +48,7 @@ func CRDs() []kube.Object {
 // User is whom the API server takes a Dex for that runs as a plain process.
 const User = "dex"
 
-// StorageAccess lets User keep Dex's state in Namespace, with the rights that
+// StorageAccess lets User store Dex's state in Namespace, with the permissions that
 // the chart gives Dex's service account.
 func StorageAccess() []kube.Object {
 	const rbac = "rbac.authorization.k8s.io"
@@ -132,8 +132,8 @@ func setBack(crd *unstructured.Unstructured) (recent bool, err error) {
 	return false, errors.New("it is not yet")
 }
 
-// WaitForStorage waits until a user may read every kind of Dex's objects: a
-// Dex that starts before would end at once. It asks anew at once when the API
+// WaitForStorage waits until a user is allowed to read every kind of Dex's objects: a
+// Dex that starts before would end at once. It asks again at once when the API
 // server says "later", which client-go would wait a second for.
 func WaitForStorage(ctx context.Context, user *kube.Client) error {
 	for _, c := range crds {

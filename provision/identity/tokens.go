@@ -33,14 +33,14 @@ type Tokens struct {
 	Refresh string `json:"refresh,omitempty"`
 }
 
-// LoginError says that Dex refused a login, in Dex's words (RFC 6749, 5.2).
+// LoginError says that Dex rejected a login, in Dex's words (RFC 6749, 5.2).
 type LoginError struct {
 	Who               string
 	Code, Description string
 }
 
 func (e *LoginError) Error() string {
-	return fmt.Sprintf("Dex refused the login of %s: %s: %s", e.Who, e.Code, e.Description)
+	return fmt.Sprintf("Dex rejected the login of %s: %s: %s", e.Who, e.Code, e.Description)
 }
 
 func (l Login) config() *oauth2.Config {
@@ -92,9 +92,9 @@ func (l Login) Refresh(ctx context.Context, refresh string) (Tokens, error) {
 
 // tokens reads an answer of Dex's token endpoint.
 func tokens(who string, token *oauth2.Token, err error) (Tokens, error) {
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) && refused.ErrorCode != "" {
-		return Tokens{}, &LoginError{Who: who, Code: refused.ErrorCode, Description: refused.ErrorDescription}
+	var rejected *oauth2.RetrieveError
+	if errors.As(err, &rejected) && rejected.ErrorCode != "" {
+		return Tokens{}, &LoginError{Who: who, Code: rejected.ErrorCode, Description: rejected.ErrorDescription}
 	}
 	if err != nil {
 		return Tokens{}, fmt.Errorf("could not ask Dex for a token: %w", err)

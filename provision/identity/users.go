@@ -96,7 +96,7 @@ func (a *Admin) ensureUsername(ctx context.Context, want profiles.User) (changed
 	return false, nil
 }
 
-// userID is stable, so that a user made again keeps their subject.
+// userID is stable, so that a recreated user keeps their subject.
 func userID(email string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(email)))
 	return hex.EncodeToString(sum[:16])

@@ -28,7 +28,7 @@ func (c *Client) Apply(ctx context.Context, objects ...Object) (changed bool, er
 	return changed, nil
 }
 
-// EnsureNamespace makes a namespace where there is none; one that is there stays
+// EnsureNamespace creates a namespace where there is none; one that exists stays
 // as it is.
 func (c *Client) EnsureNamespace(ctx context.Context, name string) (changed bool, err error) {
 	if _, err := c.Core.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {

@@ -73,7 +73,7 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	c.booting = !c.Complete()
 	issued, err := c.ensurePKI()
 	if err != nil {
-		return issued, fmt.Errorf("could not make the certificates of cluster %q: %w", c.spec.Name, err)
+		return issued, fmt.Errorf("could not create the certificates of cluster %q: %w", c.spec.Name, err)
 	}
 	stored, err := c.ensure(ctx, c.etcd(), c.spec.EtcdPort, c.spec.EtcdPeerPort)
 	if err != nil {
@@ -142,8 +142,8 @@ func (c *Cluster) WaitForAPIServer(ctx context.Context) (kubeconfig []byte, err 
 }
 
 // Finish starts kube-controller-manager, and waits until the API server is
-// ready and the roles view, edit and admin have their rules, which the former
-// gathers.
+// ready and the ClusterRoles view, edit and admin are aggregated, which the
+// former does.
 func (c *Cluster) Finish(ctx context.Context) (changed bool, err error) {
 	changed, err = c.controllerManager().Ensure(ctx)
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"github.com/devenv-oidc/devenv/provision/failure"
 )
 
-// Line keeps a port for a program that cannot start yet: whoever connects is
-// left waiting, and is answered by the program itself the moment it is there.
+// Line holds a port for a binary that cannot start yet: whoever connects is
+// left waiting, and is answered by the binary itself as soon as it listens.
 //
 // The API server looks for the issuer when it boots, and then only every ten
 // seconds (k8s.io/apiserver, plugin/pkg/authenticator/token/oidc); the issuer
-// keeps its state in the API server and so must start after it. With its
+// stores its state in the API server and so must start after it. With its
 // connection held, the API server gets its answer at once.
 type Line struct {
 	address  string

@@ -31,9 +31,9 @@ const (
 
 func (c *Cluster) pki(name string) string { return c.below("pki", name) }
 
-// ensurePKI makes the cluster's authorities and what they sign. They are the
-// cluster's own: nothing that the environment's authority signs opens it. The
-// last file written says that all are there.
+// ensurePKI creates the cluster's CAs and what they sign. They are the
+// cluster's own: nothing that the environment's CA signs opens it. The
+// last file written says that all are complete.
 func (c *Cluster) ensurePKI() (changed bool, err error) {
 	if _, err := os.Stat(c.pki(serviceAccountKey)); err == nil {
 		return false, nil
@@ -41,11 +41,11 @@ func (c *Cluster) ensurePKI() (changed bool, err error) {
 	if err := os.RemoveAll(c.below("pki")); err != nil {
 		return false, err
 	}
-	kubernetes, err := trust.NewAuthority("kubernetes "+c.spec.Name, trust.Anything)
+	kubernetes, err := trust.NewCA("kubernetes "+c.spec.Name, trust.Anything)
 	if err != nil {
 		return false, err
 	}
-	etcd, err := trust.NewAuthority("etcd "+c.spec.Name, trust.Anything)
+	etcd, err := trust.NewCA("etcd "+c.spec.Name, trust.Anything)
 	if err != nil {
 		return false, err
 	}
@@ -95,9 +95,9 @@ func (c *Cluster) ClientKubeconfig(user, namespace string) ([]byte, error) {
 	cert, certErr := os.ReadFile(c.pki(authority + ".crt"))
 	key, keyErr := os.ReadFile(c.pki(authority + ".key"))
 	if err := errors.Join(certErr, keyErr); err != nil {
-		return nil, fmt.Errorf("could not read the authority of cluster %q: %w", c.spec.Name, err)
+		return nil, fmt.Errorf("could not read the CA of cluster %q: %w", c.spec.Name, err)
 	}
-	kubernetes, err := trust.ParseAuthority(cert, key)
+	kubernetes, err := trust.ParseCA(cert, key)
 	if err != nil {
 		return nil, err
 	}

@@ -107,9 +107,9 @@ const (
 	pollInterval = 25 * time.Millisecond
 )
 
-// patience is how long a process may take to end when it is asked to (an API
-// server whose clients watch takes as long as it may), and
-// haste the same where nothing is kept of what it did.
+// patience is how long a process has to end when it is asked to (an API server
+// whose clients watch takes all of it), and haste the same where nothing of what
+// it did is stored.
 var patience, haste = 3 * time.Second, 300 * time.Millisecond
 
 func (p *Process) recordPath() string { return recordPath(p.Folder, p.Name) }

@@ -155,7 +155,7 @@ func (r *Runtime) ensureDexPairs() (changed bool, err error) {
 
 // ensurePair signs a server certificate, unless there is one that is valid for
 // another third of its lifetime.
-func (r *Runtime) ensurePair(ca *trust.Authority, name string, lifetime time.Duration, host string) (changed bool, err error) {
+func (r *Runtime) ensurePair(ca *trust.CA, name string, lifetime time.Duration, host string) (changed bool, err error) {
 	if text, err := r.env.Dir.Read("dex", name+".crt"); err == nil {
 		if block, _ := pem.Decode(text); block != nil {
 			if have, err := x509.ParseCertificate(block.Bytes); err == nil && time.Until(have.NotAfter) > lifetime/3 && have.VerifyHostname(host) == nil {

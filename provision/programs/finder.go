@@ -24,7 +24,7 @@ type finder struct {
 
 var binFolders = []string{"bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin"}
 
-// contentStore is where containerd keeps the layers of the images it holds.
+// contentStore is where containerd stores the layers of the images it holds.
 const contentStore = "var/lib/containerd/io.containerd.content.v1.content/blobs/sha256"
 
 func (f *finder) missing() []string {

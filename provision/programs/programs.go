@@ -33,7 +33,7 @@ type Source struct {
 	Archive string
 }
 
-// Ensure returns the files of programs of an image, by name. They are kept in
+// Ensure returns the files of programs of an image, by name. They are cached in
 // the folder cache, under what they come from, so that only the first call
 // reads the image; changed says that this one did.
 //

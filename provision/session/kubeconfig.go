@@ -124,7 +124,7 @@ func execKubeconfig(e *environment.Environment, c profiles.Cluster, email string
 		Args:            args,
 		Env:             []clientcmdapi.ExecEnvVar{{Name: "DEVENV_HOME", Value: string(e.Home)}},
 		InteractiveMode: interactive,
-		InstallHint:     "devenv is not at " + r.Executable + " any more; write this kubeconfig anew with: devenv kubeconfig" + record.NameFlag(e.Name()),
+		InstallHint:     "devenv is not at " + r.Executable + " any more; write this kubeconfig again with: devenv kubeconfig" + record.NameFlag(e.Name()),
 	}})
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // Login is one login that is under way. It goes to the browser and back in a
-// cookie that is encrypted, so that nothing is kept here.
+// cookie that is encrypted, so that nothing is stored here.
 type Login struct {
 	// State that the provider's answer must have.
 	State string
@@ -27,8 +27,8 @@ type Login struct {
 
 // Provider is the OpenID Connect provider and what comes of a login there.
 type Provider interface {
-	// Begin starts a login for a cluster; url is the login page. It refuses a
-	// cluster that is not there.
+	// Begin starts a login for a cluster; url is the login page. A cluster that
+	// does not exist is an error.
 	Begin(cluster string) (login Login, url string, err error)
 	// Kubeconfig ends a login: the code becomes a kubeconfig for whoever logged
 	// in, user.
@@ -92,7 +92,7 @@ func end(w http.ResponseWriter, r *http.Request, cookies *securecookie.SecureCoo
 	}
 	http.SetCookie(w, cookie("", -1))
 	if code := query.Get("error"); code != "" {
-		http.Error(w, fmt.Sprintf("the login was refused: %s: %s", code, query.Get("error_description")), http.StatusForbidden)
+		http.Error(w, fmt.Sprintf("the login was rejected: %s: %s", code, query.Get("error_description")), http.StatusForbidden)
 		return
 	}
 	user, kubeconfig, err := provider.Kubeconfig(r.Context(), login, query.Get("code"))

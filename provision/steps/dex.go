@@ -66,7 +66,7 @@ func Seed(e *environment.Environment, forward ForwardDexAdmin) plan.Ensure {
 			return clients, err
 		}
 		users, err := dex.EnsureUsers(ctx, e.Spec().Dex.Users)
-		if clients || users { // cached tokens may say what is no longer so
+		if clients || users { // cached tokens can hold what is no longer so
 			err = errors.Join(err, session.ForgetTokens(e))
 		}
 		return clients || users, err

@@ -63,7 +63,7 @@ func Finally(e *environment.Environment, runtime proofs.Runtime, steps []plan.St
 		ensure := func(ctx context.Context) (bool, error) { return Connect(ctx, e, c, false) }
 		steps = append(steps, plan.Step{ID: "connection-" + c.Name, Title: title, Needs: needs, Ensure: ensure})
 	}
-	return append(steps, plan.Step{ID: "check", Title: "Check everything", Needs: plan.Last(steps), Ensure: prove(e, runtime)})
+	return append(steps, plan.Step{ID: "check", Title: "Check identities, permissions and rejections", Needs: plan.Last(steps), Ensure: prove(e, runtime)})
 }
 
 // knownAfter are the steps after which the placeholders of a part of a profile

@@ -34,7 +34,7 @@ func createCA(e *environment.Environment, name string, constraint trust.Constrai
 	if _, err := os.Stat(e.Dir.Path(file + ".key")); err == nil {
 		return false, nil
 	}
-	ca, err := trust.NewAuthority(name, constraint)
+	ca, err := trust.NewCA(name, constraint)
 	if err != nil {
 		return false, err
 	}

@@ -1,5 +1,5 @@
-// Package trust makes the certificates of an environment: its own authority,
-// constrained to its own names, and what that authority signs.
+// Package trust makes the certificates of an environment: its own certificate
+// authority (CA), constrained to its own names, and what that CA signs.
 package trust
 
 import (
@@ -20,23 +20,23 @@ import (
 	"time"
 )
 
-// Lifetime of an authority. Environments live for days; whoever keeps one
-// longer than this makes it anew.
+// Lifetime of a CA. Environments live for days; whoever keeps one
+// longer than this recreates it.
 const Lifetime = 5 * 365 * 24 * time.Hour
 
-// Authority signs certificates.
-type Authority struct {
-	// CertPEM and KeyPEM are the authority itself; KeyPEM is a secret.
+// CA signs certificates.
+type CA struct {
+	// CertPEM and KeyPEM are the CA itself; KeyPEM is a secret.
 	CertPEM, KeyPEM []byte
 	cert            *x509.Certificate
 	key             crypto.Signer
 }
 
-// Constraint is what an authority may sign for (RFC 5280, section 4.2.1.10), so
+// Constraint is what a CA is allowed to sign for (RFC 5280, section 4.2.1.10), so
 // that somebody who trusts it trusts it for that alone.
 type Constraint struct{ permitted, excluded []string }
 
-// Anything is no constraint: for an authority that nobody is asked to trust.
+// Anything is no constraint: for a CA that nobody is asked to trust.
 var Anything = Constraint{}
 
 // Domain allows a domain and what is below it.
@@ -47,8 +47,8 @@ func Host(name string) Constraint {
 	return Constraint{permitted: []string{name}, excluded: []string{"." + name}}
 }
 
-// NewAuthority makes an authority.
-func NewAuthority(name string, c Constraint) (*Authority, error) {
+// NewCA makes a CA.
+func NewCA(name string, c Constraint) (*CA, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
 		IsCA:                  true,
@@ -69,11 +69,11 @@ func NewAuthority(name string, c Constraint) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("could not make the certificate authority %q: %w", name, err)
 	}
-	return ParseAuthority(certPEM, keyPEM)
+	return ParseCA(certPEM, keyPEM)
 }
 
-// ParseAuthority reads an authority from PEM.
-func ParseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
+// ParseCA reads a CA from PEM.
+func ParseCA(certPEM, keyPEM []byte) (*CA, error) {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("could not read the certificate authority: %w", err)
@@ -86,11 +86,11 @@ func ParseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
 	if !ok || !cert.IsCA {
 		return nil, errors.New("could not read the certificate authority: it cannot sign")
 	}
-	return &Authority{CertPEM: certPEM, KeyPEM: keyPEM, cert: cert, key: key}, nil
+	return &CA{CertPEM: certPEM, KeyPEM: keyPEM, cert: cert, key: key}, nil
 }
 
-// Pool holds the authority alone.
-func (a *Authority) Pool() *x509.CertPool {
+// Pool holds the CA alone.
+func (a *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
@@ -102,12 +102,12 @@ type Pair struct {
 }
 
 // ServerPair signs a server certificate for DNS names and IP addresses.
-func (a *Authority) ServerPair(lifetime time.Duration, names ...string) (Pair, error) {
+func (a *CA) ServerPair(lifetime time.Duration, names ...string) (Pair, error) {
 	return a.pair(serverTemplate(names), lifetime)
 }
 
 // MemberPair signs a certificate for a server that is its peers' client too.
-func (a *Authority) MemberPair(lifetime time.Duration, names ...string) (Pair, error) {
+func (a *CA) MemberPair(lifetime time.Duration, names ...string) (Pair, error) {
 	template := serverTemplate(names)
 	template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
 	return a.pair(template, lifetime)
@@ -131,7 +131,7 @@ func serverTemplate(names []string) *x509.Certificate {
 
 // ClientPair signs a client certificate; for an API server the name is the
 // user's and the organizations are their groups.
-func (a *Authority) ClientPair(lifetime time.Duration, name string, organizations ...string) (Pair, error) {
+func (a *CA) ClientPair(lifetime time.Duration, name string, organizations ...string) (Pair, error) {
 	return a.pair(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: name, Organization: organizations},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -139,7 +139,7 @@ func (a *Authority) ClientPair(lifetime time.Duration, name string, organization
 	}, lifetime)
 }
 
-func (a *Authority) pair(template *x509.Certificate, lifetime time.Duration) (Pair, error) {
+func (a *CA) pair(template *x509.Certificate, lifetime time.Duration) (Pair, error) {
 	certPEM, keyPEM, err := sign(template, a.cert, a.key, lifetime)
 	if err != nil {
 		return Pair{}, fmt.Errorf("could not sign a certificate for %q: %w", template.Subject.CommonName, err)

@@ -22,7 +22,7 @@ func parse(t *testing.T, certPEM []byte) *x509.Certificate {
 }
 
 func TestAuthorityIsConstrainedToItsDomain(t *testing.T) {
-	a, err := NewAuthority("devenv test", Domain("test.localhost"))
+	a, err := NewCA("devenv test", Domain("test.localhost"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestAuthorityIsConstrainedToItsDomain(t *testing.T) {
 }
 
 func TestPairsAreForOnePurpose(t *testing.T) {
-	a, err := NewAuthority("devenv test", Anything)
+	a, err := NewCA("devenv test", Anything)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,12 +66,12 @@ func TestPairsAreForOnePurpose(t *testing.T) {
 	}
 }
 
-func TestParseAuthority(t *testing.T) {
-	a, err := NewAuthority("devenv test", Domain("test.localhost"))
+func TestParseCA(t *testing.T) {
+	a, err := NewCA("devenv test", Domain("test.localhost"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := ParseAuthority(a.CertPEM, a.KeyPEM)
+	again, err := ParseCA(a.CertPEM, a.KeyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +82,10 @@ func TestParseAuthority(t *testing.T) {
 	if _, err := parse(t, pair.CertPEM).Verify(x509.VerifyOptions{Roots: a.Pool()}); err != nil {
 		t.Error(err)
 	}
-	if _, err := ParseAuthority(pair.CertPEM, pair.KeyPEM); err == nil || !strings.Contains(err.Error(), "cannot sign") {
+	if _, err := ParseCA(pair.CertPEM, pair.KeyPEM); err == nil || !strings.Contains(err.Error(), "cannot sign") {
 		t.Errorf("a server's certificate passes for an authority: %v", err)
 	}
-	if _, err := ParseAuthority([]byte("x"), a.KeyPEM); err == nil {
+	if _, err := ParseCA([]byte("x"), a.KeyPEM); err == nil {
 		t.Error("nonsense passes for an authority")
 	}
 }
