@@ -25,11 +25,11 @@ build: ## build bin/devenv
 	@CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/devenv ./cmd/devenv
 
 .PHONY: up
-up: build ## make an environment and prove it
+up: build ## create an environment and prove it
 	@$(call with-sources,lab-auto) bin/devenv up $(ARGS)
 
 .PHONY: down
-down: build ## take it away
+down: build ## delete it
 	@bin/devenv down $(ARGS)
 
 .PHONY: test
@@ -66,7 +66,7 @@ lab-auto: ## the same where an engine answers, else only what plain processes ne
 	@go run ./e2e/lab auto
 
 .PHONY: lab-undo
-lab-undo: ## take back what the lab changed on this machine
+lab-undo: ## revert what the lab changed on this machine
 	@go run ./e2e/lab undo
 
 .PHONY: lab-save

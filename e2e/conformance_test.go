@@ -11,11 +11,17 @@ import (
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision"
 	"github.com/devenv-oidc/devenv/provision/cluster"
+	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/kindruntime"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/process"
+	"github.com/devenv-oidc/devenv/provision/processruntime"
 	"github.com/devenv-oidc/devenv/provision/programs"
+	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/runtimetest"
+	"github.com/devenv-oidc/devenv/provision/state"
 )
 
 // keep and kept store a namespace, and look for it.
@@ -37,6 +43,37 @@ func kept(ctx context.Context, kubeconfig []byte) error {
 	return err
 }
 
+// The runtimes of the shared environments, and of environments that were never
+// made: those differ from them in nothing but the name.
+func TestRuntimesConform(t *testing.T) {
+	onBoth(t, func(t *testing.T, name string) {
+		r, err := record.Load(state.Home(home).Dir(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := runtimetest.Environment{Open: opener(r), Cluster: "main", Folder: filepath.Join(t.TempDir(), "logs")}
+		if err := runtimetest.CheckRunning(t.Context(), up); err != nil {
+			t.Errorf("running: %v", err)
+		}
+		absent := *r
+		absent.Name = "e2e-absent"
+		if err := runtimetest.CheckAbsent(t.Context(), runtimetest.Environment{Open: opener(&absent), Cluster: "main"}); err != nil {
+			t.Errorf("absent: %v", err)
+		}
+	})
+}
+
+func opener(r *record.Record) func() provision.Runtime {
+	if r.Runtime == profiles.RuntimeProcess {
+		return func() provision.Runtime {
+			return processruntime.New(environment.New(state.Home(home), r, processruntime.Traits))
+		}
+	}
+	return func() provision.Runtime {
+		return kindruntime.New(environment.New(state.Home(home), r, kindruntime.Traits))
+	}
+}
+
 func ownPins(t *testing.T) (pins profiles.Pins, version string) {
 	t.Helper()
 	pins, err := profiles.PinnedWith(os.Getenv("DEVENV_SOURCES"))
@@ -54,18 +91,6 @@ func conforms(t *testing.T, s runtimetest.Subject) {
 	if err := runtimetest.Check(ctx, s); err != nil {
 		t.Error(err)
 	}
-}
-
-// freePorts are some that nobody listens on.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l := listen(t)
-		defer l.Close()
-		ports = append(ports, portOf(l))
-	}
-	return ports
 }
 
 func TestProcessConforms(t *testing.T) {

@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"bytes"
-
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -135,29 +133,4 @@ func restartNodes(t *testing.T, name string) {
 		}
 		return nil
 	})
-}
-
-// A cluster may trust another's service accounts and nobody else: no user can log
-// in there, and the connection is proven all the same.
-func TestTrustWithoutUsers(t *testing.T) {
-	t.Parallel()
-	const name = "e2e-nousers"
-	must(t, "up", "--name", name, "--profile", "greenhouse", "--runtime", "process",
-		"--set", `spec.clusters[1].trust.configuration.jwt=[{issuer: {cluster: central, audiences: [greenhouse]}, claimMappings: {username: {claim: sub, prefix: "greenhouse:"}}}]`,
-		"--set", "spec.expectations=[]")
-	defer must(t, "down", "--name", name)
-	devenv(t, "check", "--name", name).wants(t, 0, "✓ central → remote: my-cluster can list nodes", ", 0 failed")
-	for _, flavor := range []string{"exec", "token", "kubelogin"} {
-		devenv(t, "kubeconfig", "--name", name, "--cluster", "remote", "--flavor", flavor).wants(t, 2,
-			`cluster "remote" does not trust Dex, so that no user can log in there`, "hint: its administrator's: devenv kubeconfig --flavor admin --cluster remote --name "+name)
-	}
-	admin := write(t, "admin", must(t, "kubeconfig", "--name", name, "--cluster", "remote", "--flavor", "admin").stdout)
-	if _, err := kubectl(t, admin, "get", "namespaces"); err != nil {
-		t.Error(err)
-	}
-	token := strings.TrimSpace(must(t, "token", "--name", name, "--user", "admin@example.com").stdout)
-	bare := fmt.Sprintf("{apiVersion: v1, kind: Config, current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}], users: [{name: u, user: {token: %s}}]}", statusOf(t, name).Clusters[1].Server, token)
-	if _, err := kubectl(t, write(t, "person", bare), "get", "namespaces"); err == nil || !strings.Contains(err.Error(), "logged in") && !strings.Contains(err.Error(), "Unauthorized") {
-		t.Errorf("a token of Dex, which the cluster does not trust: %v", err)
-	}
 }

@@ -25,9 +25,9 @@ func TestKlutch(t *testing.T) {
 	devenv(t, "check", "--name", name).wants(t, 0,
 		"✓ Deployment bind/anynines-backend runs", "✓ app: Deployment klutch-bind/konnector runs",
 		"✓ app: the backend answers over TLS",
-		"✓ app: the backend takes a token that klutch-bind got for itself",
-		"✓ app: the backend takes a token for klutch-bind that another client got",
-		"✓ app: the backend refuses a token for another audience  (401",
+		"✓ app: the backend accepts a token that klutch-bind got for itself",
+		"✓ app: the backend accepts a token for klutch-bind that another client got",
+		"✓ app: the backend rejects a token for another audience  (401",
 		"✓ app: the API server of the control plane verifies with the CA",
 		"✓ app: the issuer answers and verifies from a pod", ", 0 failed")
 	s := statusOf(t, name)

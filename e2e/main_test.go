@@ -3,26 +3,14 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/devenv-oidc/devenv/provision"
 )
-
-// limit for one command; `up` needs half a minute on two cores, two at once a
-// minute.
-const limit = 5 * time.Minute
 
 var (
 	binary string // bin/devenv
@@ -59,72 +47,6 @@ func testMain(m *testing.M) int {
 		}
 	}()
 	return m.Run()
-}
-
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
-
-// result is what a command left behind.
-type result struct {
-	stdout, stderr string
-	code           int
-}
-
-// devenv runs the command to its end.
-func devenv(t testing.TB, args ...string) result {
-	t.Helper()
-	return runWith(t, nil, args...)
-}
-
-// runWith runs the command with more environment variables.
-func runWith(t testing.TB, environ []string, args ...string) result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	c := exec.CommandContext(ctx, binary, args...)
-	c.Env = append(os.Environ(), environ...)
-	var out, errOut bytes.Buffer
-	c.Stdout, c.Stderr = &out, &errOut
-	err := c.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("devenv %s: %v", strings.Join(args, " "), err)
-	}
-	return result{out.String(), errOut.String(), c.ProcessState.ExitCode()}
-}
-
-// must runs the command and wants it to succeed.
-func must(t testing.TB, args ...string) result {
-	t.Helper()
-	r := devenv(t, args...)
-	if r.code != 0 {
-		t.Fatalf("devenv %s: exit code %d\n%s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
-	}
-	return r
-}
-
-// wants compares an exit code, and looks for texts in what was said.
-func (r result) wants(t testing.TB, code int, texts ...string) {
-	t.Helper()
-	if r.code != code {
-		t.Errorf("exit code %d, want %d", r.code, code)
-	}
-	for _, text := range texts {
-		if !strings.Contains(r.stdout+r.stderr, text) {
-			t.Errorf("it did not say %q", text)
-		}
-	}
-	if t.Failed() {
-		t.Logf("stdout:\n%s\nstderr:\n%s", r.stdout, r.stderr)
-	}
 }
 
 // The environments that most tests share: those on kind made together, and
@@ -173,69 +95,25 @@ func onBoth(t *testing.T, test func(t *testing.T, name string)) {
 	t.Run("kind", func(t *testing.T) { needShared(t); test(t, shared) })
 }
 
-func statusOf(t testing.TB, name string) provision.Status {
+// onEach makes an environment of a profile on each runtime, both at once, and
+// runs a test on them.
+func onEach(t *testing.T, profile string, test func(t *testing.T, name string)) {
 	t.Helper()
-	var s provision.Status
-	if err := json.Unmarshal([]byte(must(t, "status", "--name", name, "--output", "json").stdout), &s); err != nil {
-		t.Fatal(err)
+	runtimes := []string{"process", "kind"}
+	results := make([]result, len(runtimes))
+	var group sync.WaitGroup
+	for i, runtime := range runtimes {
+		group.Go(func() {
+			results[i] = devenv(t, "up", "--name", "e2e-"+profile[:4]+"-"+runtime, "--profile", profile, "--runtime", runtime, "--timeout", "4m")
+		})
 	}
-	return s
-}
-
-func docker(t testing.TB, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// kubectl is the host's, or a node's own where the host has none.
-func kubectl(t testing.TB, kubeconfig string, args ...string) (stdout string, err error) {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), kubectlPath(t), args...)
-	c.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
-	var out, errOut bytes.Buffer
-	c.Stdout, c.Stderr = &out, &errOut
-	if err := c.Run(); err != nil {
-		return out.String(), fmt.Errorf("%w: %s", err, errOut.String())
-	}
-	return out.String(), nil
-}
-
-var nodesKubectl sync.Once
-
-func kubectlPath(t testing.TB) string {
-	t.Helper()
-	if path, err := exec.LookPath("kubectl"); err == nil {
-		return path
-	}
-	path := filepath.Join(home, ".kubectl", "kubectl")
-	nodesKubectl.Do(func() {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		docker(t, "cp", "--follow-link", node(shared)+":/usr/bin/kubectl", path)
-	})
-	return path
-}
-
-// node is the name of an environment's only container.
-func node(name string) string { return "devenv-" + name + "-main-control-plane" }
-
-// eventually asks until there is no error; it says what was waited for.
-func eventually(t testing.TB, what string, wait time.Duration, ask func() error) {
-	t.Helper()
-	deadline := time.Now().Add(wait)
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within %s: %v", what, wait, err)
-		}
-		<-time.After(200 * time.Millisecond) // ask again
+	group.Wait()
+	for i, runtime := range runtimes {
+		name := "e2e-" + profile[:4] + "-" + runtime
+		t.Run(runtime, func(t *testing.T) {
+			defer must(t, "down", "--name", name)
+			results[i].wants(t, 0, "ready and proven")
+			test(t, name)
+		})
 	}
 }

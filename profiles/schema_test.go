@@ -10,7 +10,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-var update = flag.Bool("update", false, "write generated and golden files anew")
+var update = flag.Bool("update", false, "rewrite generated and golden files")
 
 func TestSchemaIsGeneratedFromTheTypes(t *testing.T) {
 	r := &jsonschema.Reflector{}

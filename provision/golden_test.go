@@ -24,7 +24,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // adminKubeconfig has no CA, which is another in every environment.
 const adminKubeconfig = `apiVersion: v1

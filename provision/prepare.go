@@ -15,7 +15,7 @@ import (
 )
 
 // prepare checks everything that can be checked, resolves the profile and saves
-// the record, all before anything is made: what is refused changes nothing, and
+// the record, all before anything is made: what is rejected changes nothing, and
 // whatever happens later can be taken down.
 func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	old, err := record.Load(r.Home.Dir(r.Name))

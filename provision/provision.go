@@ -62,7 +62,7 @@ func absent(home state.Home, name string) error {
 
 var namePattern = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$`)
 
-// checkName refuses names that cannot be part of a host name.
+// checkName rejects names that cannot be part of a host name.
 func checkName(name string) error {
 	if !namePattern.MatchString(name) {
 		return failure.Newf(failure.Usage, "%q is not a valid name for an environment", name).

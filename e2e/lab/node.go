@@ -55,7 +55,7 @@ func (l *lab) nodeImage(ctx context.Context) (archive, ref string, err error) {
 // nodeKey needs to know which kind the image's files come from.
 func (l *lab) nodeKey(kind string) (string, error) {
 	return l.key([]string{"modules/kubernetes", "modules/etcd", "modules/coredns", "modules/containerd", "modules/cni",
-		"node", "pause", "build.go", "node.go", "images.go", "layer.go"}, append(packages, filepath.Base(kind))...)
+		"node", "pause", "build.go", "node.go", "images.go", "systemimages.go", "layer.go"}, append(packages, filepath.Base(kind))...)
 }
 
 // loadImage puts an archive into the engine, where it is not there yet.

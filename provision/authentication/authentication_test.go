@@ -34,7 +34,7 @@ anonymous: {enabled: true, conditions: [{path: /livez}]}
 
 func TestMistakesAreTheAPIServersOwn(t *testing.T) {
 	if m := Mistakes(parse(t, good), "v1.37.0"); len(m) > 0 {
-		t.Errorf("what is right is refused: %v", m)
+		t.Errorf("what is right is rejected: %v", m)
 	}
 	for change, want := range map[string]string{
 		`claims.email_verified == true=>claims.email_verified ==`:                           "jwt[0].claimValidationRules[0].expression: Invalid value",

@@ -31,7 +31,7 @@ var programs = map[string]string{"": "controller", "webhook": "webhook", "cainje
 // out: EnsureIssuer asks the webhook itself.
 //
 // Images are named only where they are not the chart's own: charts from v1.20
-// on put an image together from other values than those before, and refuse
+// on put an image together from other values than those before, and reject
 // values that they do not know.
 func Values(pin profiles.ChartPin) map[string]any {
 	values := map[string]any{

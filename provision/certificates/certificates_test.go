@@ -30,7 +30,7 @@ func TestValuesNameOnlyImagesThatAreNotTheCharts(t *testing.T) {
 	}
 }
 
-// By these cert-manager knows its own work and does not issue anew.
+// By these cert-manager knows its own work and does not issue again.
 func TestPreparedSecretIsOneOfCertManagers(t *testing.T) {
 	c := Certificate{Namespace: "dex", Name: "dex-serving", Secret: "dex-serving", DNSNames: []string{"dex.dev.localhost"}}
 	annotations := c.PreparedSecret([]byte("c"), []byte("k"), []byte("a"))["metadata"].(map[string]any)["annotations"].(map[string]any)

@@ -183,7 +183,7 @@ func Render(r Release, kubernetesVersion string) error {
 		return err
 	}
 	a := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
-	a.KubeVersion = version // else Helm takes one of years ago, which many charts refuse
+	a.KubeVersion = version // else Helm takes one of years ago, which many charts reject
 	a.ReleaseName, a.Namespace, a.DryRun, a.ClientOnly, a.Replace, a.IncludeCRDs = r.Name, r.Namespace, true, true, true, true
 	if _, err := a.Run(r.Chart, copyOf(r.Values)); err != nil {
 		return fmt.Errorf("could not render the chart %s %s as release %s/%s: %w", r.Chart.Name(), r.Chart.Metadata.Version, r.Namespace, r.Name, err)

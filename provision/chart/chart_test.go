@@ -103,7 +103,7 @@ func TestChartWithAnotherDigestIsRefused(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	if entries, err := os.ReadDir(cache); err != nil || len(entries) != 0 {
-		t.Errorf("the refused chart was kept: %v, %v", entries, err)
+		t.Errorf("the rejected chart was stored: %v, %v", entries, err)
 	}
 }
 

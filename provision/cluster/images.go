@@ -104,7 +104,7 @@ func (c *Cluster) load(what string, archive io.Reader) error {
 
 // loadFromEngine falls back to pulling: with Docker's containerd image store,
 // what it saves of an image of several platforms lacks the other platforms, and
-// the node refuses that (kubernetes-sigs/kind#3795).
+// the node rejects that (kubernetes-sigs/kind#3795).
 func (c *Cluster) loadFromEngine(ctx context.Context, image Image) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(c.engine.run(ctx, nil, writer, "save", image.Ref)) }()

@@ -18,7 +18,7 @@ func token(t *testing.T, claims map[string]any) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString(text) + ".x"
 }
 
-// A kubeconfig is kept only while it is what would be made anew and its token
+// A kubeconfig stays only while it is what would be made now and its token
 // has a third of its life before it.
 func TestGood(t *testing.T) {
 	c := Connection{

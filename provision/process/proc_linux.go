@@ -40,7 +40,7 @@ func readStat(pid int) (stat, error) {
 	return stat{started: started, ended: strings.Contains("ZXx", fields[0]) && (fields[17] == "0" || fields[17] == "1")}, err
 }
 
-// bootID tells boots apart: clock ticks and process numbers start anew.
+// bootID tells boots apart: clock ticks and process numbers start again.
 func bootID() (string, error) {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(text)), err

@@ -33,7 +33,7 @@ func TestResolveKeepsWhatItChose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.IssuerPort != again.IssuerPort || first.APIPorts["main"] != again.APIPorts["main"] {
-		t.Error("ports were chosen anew")
+		t.Error("ports were chosen again")
 	}
 	for i, u := range first.Profile.Spec.Dex.Users {
 		if len(u.Password) < 20 || u.Password != again.Profile.Spec.Dex.Users[i].Password {

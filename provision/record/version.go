@@ -16,7 +16,7 @@ import (
 // everything that devenv configures.
 var oldest = version.MustParseSemantic("v1.25.0")
 
-// CheckVersions refuses versions of Kubernetes that a runtime cannot run; the
+// CheckVersions rejects versions of Kubernetes that a runtime cannot run; the
 // error is of class Usage.
 func CheckVersions(profile *profiles.Environment, pins profiles.Pins, runtime Runtime) error {
 	for _, c := range profile.Spec.Clusters {

@@ -114,7 +114,7 @@ func isUser(tokens identity.Tokens, email string) error {
 	}
 	claims, err := jwt.Claims(tokens.ID)
 	if err == nil && claims["email"] != email {
-		err = failure.Newf(failure.Refused, "%v logged in, and not %s", claims["email"], email)
+		err = failure.Newf(failure.Rejected, "%v logged in, and not %s", claims["email"], email)
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func explain(ctx context.Context, e *environment.Environment, err error) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failure.New(failure.Prerequisite, err, "end what listens there, or give the client another redirect URI in the profile")
 	case errors.As(err, &rejected):
-		return failure.New(failure.Refused, err, "put the users back as the profile has them: "+e.Record.UpAgain())
+		return failure.New(failure.Rejected, err, "put the users back as the profile has them: "+e.Record.UpAgain())
 	}
 	return failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+name, "start or repair it: "+e.Record.UpAgain())
 }

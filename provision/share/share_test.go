@@ -78,13 +78,13 @@ func TestHandler(t *testing.T) {
 		}
 	}
 	if len(p.exchanged) != 0 {
-		t.Errorf("what was refused was exchanged: %v", p.exchanged)
+		t.Errorf("what was rejected was exchanged: %v", p.exchanged)
 	}
 	if response, _ := get("/kubeconfig?cluster=other"); response.StatusCode != http.StatusNotFound {
 		t.Errorf("another cluster: %s", response.Status)
 	}
 	if response, body := get("/kubeconfig?state=S&code=bad", c); response.StatusCode != http.StatusBadGateway || len(failures) != 1 || strings.Contains(body, "refused") {
-		t.Errorf("a code that Dex refuses: %s, %v, %s", response.Status, failures, body)
+		t.Errorf("a code that Dex rejects: %s, %v, %s", response.Status, failures, body)
 	}
 	response, body := get("/kubeconfig?state=S&code=good", c)
 	if response.StatusCode != http.StatusOK || body != "kind: Config\n" || p.exchanged[1] != "secret-verifier good" {

@@ -95,5 +95,5 @@ func CheckFailure(e *environment.Environment, err error) error {
 	if err == nil {
 		return nil
 	}
-	return failure.New(failure.Refused, err, "see the API server's own words: devenv logs"+record.NameFlag(e.Name()))
+	return failure.New(failure.Rejected, err, "see the API server's own words: devenv logs"+record.NameFlag(e.Name()))
 }

@@ -94,39 +94,6 @@ func testKubeconfigFlavors(t *testing.T, name string) {
 	}
 }
 
-func TestExecCredentialIsKept(t *testing.T) { onBoth(t, testExecCredentialIsKept) }
-
-func testExecCredentialIsKept(t *testing.T, name string) {
-	ask := func(apiVersion string) (token string, expires time.Time) {
-		t.Helper()
-		r := runWith(t, []string{`KUBERNETES_EXEC_INFO={"apiVersion":"` + apiVersion + `","kind":"ExecCredential","spec":{"interactive":false}}`},
-			"token", "--name", name, "--user", "dev@example.com")
-		r.wants(t, 0)
-		var credential struct {
-			APIVersion, Kind string
-			Status           struct {
-				Token               string
-				ExpirationTimestamp time.Time
-			}
-		}
-		if err := json.Unmarshal([]byte(r.stdout), &credential); err != nil {
-			t.Fatal(err)
-		}
-		if credential.APIVersion != apiVersion || credential.Kind != "ExecCredential" {
-			t.Errorf("it is a %s %s", credential.APIVersion, credential.Kind)
-		}
-		return credential.Status.Token, credential.Status.ExpirationTimestamp
-	}
-	first, expires := ask("client.authentication.k8s.io/v1")
-	again, _ := ask("client.authentication.k8s.io/v1beta1")
-	if first != again {
-		t.Error("the second call logged in anew")
-	}
-	if left := time.Until(expires); left < 30*time.Minute || left >= time.Hour {
-		t.Errorf("it is good for %s, not for a little under an hour", left)
-	}
-}
-
 func TestMergeTouchesOnlyItsOwnEntries(t *testing.T) {
 	needShared(t)
 	file := filepath.Join(t.TempDir(), "config")
@@ -163,4 +130,67 @@ func TestMergeTouchesOnlyItsOwnEntries(t *testing.T) {
 		t.Errorf("after down:\n%s", text)
 	}
 	must(t, "check", "--name", shared)
+}
+
+func TestExecCredentialIsKept(t *testing.T) { onBoth(t, testExecCredentialIsKept) }
+
+func testExecCredentialIsKept(t *testing.T, name string) {
+	ask := func(apiVersion string) (token string, expires time.Time) {
+		t.Helper()
+		r := runWith(t, []string{`KUBERNETES_EXEC_INFO={"apiVersion":"` + apiVersion + `","kind":"ExecCredential","spec":{"interactive":false}}`},
+			"token", "--name", name, "--user", "dev@example.com")
+		r.wants(t, 0)
+		var credential struct {
+			APIVersion, Kind string
+			Status           struct {
+				Token               string
+				ExpirationTimestamp time.Time
+			}
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &credential); err != nil {
+			t.Fatal(err)
+		}
+		if credential.APIVersion != apiVersion || credential.Kind != "ExecCredential" {
+			t.Errorf("it is a %s %s", credential.APIVersion, credential.Kind)
+		}
+		return credential.Status.Token, credential.Status.ExpirationTimestamp
+	}
+	first, expires := ask("client.authentication.k8s.io/v1")
+	again, _ := ask("client.authentication.k8s.io/v1beta1")
+	if first != again {
+		t.Error("the second call logged in again")
+	}
+	if left := time.Until(expires); left < 30*time.Minute || left >= time.Hour {
+		t.Errorf("it is good for %s, not for a little under an hour", left)
+	}
+}
+
+// The real kubelogin understands what the flavour of its name says. There is
+// nobody to look at a browser here: two more arguments have it use the password.
+func TestKubelogin(t *testing.T) {
+	needPlain(t)
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-o", filepath.Join(bin, "kubectl-oidc_login"), "github.com/int128/kubelogin")
+	build.Dir = filepath.Join("lab", "modules", "kubelogin") // which pins it
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
+	if err := os.Symlink(kubectlPath(t), filepath.Join(bin, "kubectl")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("HOME", bin) // its cache of tokens
+	password := passwordOf(t, plain, "viewer@example.com")
+	for _, version := range []string{"v1", "v1beta1"} {
+		text := must(t, "kubeconfig", "--name", plain, "--flavor", "kubelogin", "--exec-api-version", version).stdout
+		asked := strings.Replace(text, "      - get-token\n", "      - get-token\n      - --grant-type=password\n      - --username=viewer@example.com\n      - --password="+password+"\n", 1)
+		if asked == text || !strings.Contains(text, "client.authentication.k8s.io/"+version+"\n") {
+			t.Fatalf("the kubeconfig is\n%s", text)
+		}
+		out, err := kubectl(t, write(t, "kubeconfig", asked), "auth", "whoami", "--output=jsonpath={.status.userInfo.username}")
+		if err != nil || out != "viewer@example.com" {
+			t.Errorf("%s: %q, %v", version, out, err)
+		}
+	}
 }

@@ -99,7 +99,7 @@ func anotherIssuer(t *testing.T, name string, up []string) {
 		t.Errorf("with a token of the other issuer: %q, %v", out, err)
 	}
 
-	// one that does not answer is refused, and what was there before stays
+	// one that does not answer is rejected, and the file before it stays
 	file := filepath.Join(home, name, "clusters", "main", "node", "authentication", "config.yaml")
 	before, err := os.ReadFile(file)
 	if err != nil {
@@ -108,6 +108,23 @@ func anotherIssuer(t *testing.T, name string, up []string) {
 	devenv(t, append(up, "--set", `spec.clusters[0].trust.configuration.jwt[1]={issuer: {url: "https://localhost:1", audiences: [kubernetes]}, claimMappings: {username: {claim: sub, prefix: "x:"}}}`)...).
 		wants(t, 4, "error: Configure trusted issuers: the API server rejected "+file+", and goes on with the one before", "hint: see why in its log")
 	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
-		t.Errorf("what was refused stays there: %v\n%s", err, after)
+		t.Errorf("what was rejected stays there: %v\n%s", err, after)
+	}
+}
+
+// Flags of an API server that is a process are changed in place.
+func TestFlagsChangeInPlace(t *testing.T) {
+	needPlain(t)
+	before := pidOf(t, plain, "main.etcd")
+	changes := []string{"--set", "spec.clusters[0].trust.flags.usernamePrefix=user:", "--set", "spec.expectations=[{user: admin@example.com, can: [list nodes]}]"}
+	r := must(t, append([]string{"up", "--name", plain}, changes...)...)
+	if !strings.Contains(r.stderr, "✓ Start control plane of cluster main") {
+		t.Errorf("up does not say what it changed:\n%s", r.stderr)
+	}
+	devenv(t, "check", "--name", plain).wants(t, 0, "✓ admin@example.com is user:admin@example.com in main")
+	must(t, "up", "--name", plain)
+	devenv(t, "check", "--name", plain).wants(t, 0, "✓ admin@example.com is admin@example.com in main")
+	if after := pidOf(t, plain, "main.etcd"); after != before {
+		t.Error("etcd was restarted for flags of the API server")
 	}
 }

@@ -2,128 +2,29 @@ package e2e
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// browser is what the test program is called by when it plays a person at a
-// browser: it goes to the URL, fills in Dex's form and follows where that leads.
-const browser = "e2e-browser"
+func TestWrongLogins(t *testing.T) { onBoth(t, testWrongLogins) }
 
-func browse() {
-	// for a while the person is a program that reads its orders from there
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(os.Args[0]), "person.json"))
-	if err != nil {
-		panic(err)
+func testWrongLogins(t *testing.T, name string) {
+	devenv(t, "token", "--name", name, "--user", "dave@example.com").wants(t, 2, `there is no user "dave@example.com"`, "did you mean dev@example.com?")
+	devenv(t, "token", "--name", name, "--client", "demo").wants(t, 2, `there is no client "demo"`, "demo-app")
+	r := runWith(t, []string{"DEVENV_PASSWORD=wrong"}, "token", "--name", name)
+	r.wants(t, 5, "Dex rejected the login of admin@example.com", "Invalid username or password", "hint: ")
+	if r.stdout != "" {
+		t.Errorf("stdout: %s", r.stdout)
 	}
-	var p person
-	if err := json.Unmarshal(text, &p); err != nil {
-		panic(err)
-	}
-	if _, err := p.visit(os.Args[1]); err != nil {
-		panic(err)
-	}
-	os.Exit(0)
-}
-
-// person logs in at Dex's pages.
-type person struct{ Email, Password string }
-
-// asBrowser makes a program to be named by $BROWSER, which logs the person in.
-func (p person) asBrowser(t *testing.T) (path string) {
-	t.Helper()
-	folder := t.TempDir()
-	text, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, "person.json"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(folder, browser)
-	// a copy and not a link: it finds its orders beside it
-	content, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-var hidden = regexp.MustCompile(`name="(req|state|hmac)" value="([^"]*)"`)
-
-// visit goes to a page, logs in where that is asked for, and returns the last
-// page.
-func (p person) visit(address string) (page string, err error) {
-	client := p.client()
-	response, err := client.Get(address)
-	if err != nil {
-		return "", err
-	}
-	return p.fill(client, response)
-}
-
-func (p person) client() *http.Client {
-	jar, _ := cookiejar.New(nil)
-	return &http.Client{Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) { // as browsers do with names below localhost
-			_, port, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
-		},
-	}}
-}
-
-// fill fills in Dex's login form, if a page has it.
-func (p person) fill(client *http.Client, response *http.Response) (page string, err error) {
-	body, err := io.ReadAll(response.Body)
-	response.Body.Close()
-	if err != nil || !bytes.Contains(body, []byte(`name="password"`)) {
-		return string(body), err
-	}
-	form := url.Values{"login": {p.Email}, "password": {p.Password}}
-	for _, field := range hidden.FindAllStringSubmatch(string(body), -1) {
-		form.Set(field[1], field[2])
-	}
-	response, err = client.PostForm(response.Request.URL.String(), form)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err = io.ReadAll(response.Body)
-	return string(body), err
-}
-
-func emailIn(t *testing.T, claims string) string {
-	t.Helper()
-	var c struct{ Email string }
-	if err := json.Unmarshal([]byte(claims), &c); err != nil {
-		t.Fatalf("%v: %s", err, claims)
-	}
-	return c.Email
+	devenv(t, "kubeconfig", "--name", name, "--cluster", "other").wants(t, 2, `there is no cluster "other"`, "main")
+	devenv(t, "status", "--name", "e2f").wants(t, 2, `there is no environment "e2f"`, "did you mean devenv --name e2e?")
 }
 
 func TestBrowserGrant(t *testing.T) {
@@ -218,4 +119,48 @@ func TestRefreshToken(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func emailIn(t *testing.T, claims string) string {
+	t.Helper()
+	var c struct{ Email string }
+	if err := json.Unmarshal([]byte(claims), &c); err != nil {
+		t.Fatalf("%v: %s", err, claims)
+	}
+	return c.Email
+}
+
+// When its token has expired, a static kubeconfig fails, and one with a
+// credential program goes on.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	const name = "e2e-expiry"
+	must(t, "up", "--name", name, "--profile", "password-grant", "--runtime", "process", "--set", "spec.dex.idTokenLifetime=1m")
+	defer must(t, "down", "--name", name)
+	static := write(t, "static", must(t, "kubeconfig", "--name", name, "--flavor", "token").stdout)
+	program := write(t, "program", must(t, "kubeconfig", "--name", name).stdout)
+	for _, kubeconfig := range []string{static, program} {
+		if _, err := kubectl(t, kubeconfig, "get", "services"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the end of a token of one minute", 90*time.Second, func() error {
+		_, err := kubectl(t, static, "get", "services")
+		if err == nil {
+			return fmt.Errorf("it is accepted")
+		}
+		return nil
+	})
+	if _, err := kubectl(t, static, "get", "services"); err == nil || !strings.Contains(err.Error(), "logged in") && !strings.Contains(err.Error(), "Unauthorized") {
+		t.Errorf("with the old token: %v", err)
+	}
+	if _, err := kubectl(t, program, "get", "services"); err != nil {
+		t.Errorf("the program did not get another token: %v", err)
+	}
+}
+
+func replaceToken(kubeconfig, token string) string {
+	before, after, _ := strings.Cut(kubeconfig, "token: ")
+	_, rest, _ := strings.Cut(after, "\n")
+	return before + "token: " + token + "\n" + rest
 }

@@ -139,18 +139,33 @@ func logs(ctx context.Context, s Subject) error {
 	if err != nil {
 		return err
 	}
+	if err := stamped(log); err != nil {
+		return err
+	}
+	if err := c.CollectLogs(s.Folder); err != nil {
+		return err
+	}
+	if err := logsIn(s.Folder); err != nil {
+		return err
+	}
+	return os.RemoveAll(s.Folder)
+}
+
+// stamped wants a time in front of a log's first line.
+func stamped(log string) error {
 	line, _, _ := strings.Cut(log, "\n")
 	stamp, _, _ := strings.Cut(line, " ")
 	if _, err := time.Parse(time.RFC3339Nano, stamp); err != nil {
 		return fmt.Errorf("a line of the API server's log has no time in front: %q", line)
 	}
-	if err := c.CollectLogs(s.Folder); err != nil {
-		return err
-	}
-	if files, err := filepath.Glob(filepath.Join(s.Folder, "*")); err != nil || len(files) == 0 {
+	return nil
+}
+
+func logsIn(folder string) error {
+	if files, err := filepath.Glob(filepath.Join(folder, "*")); err != nil || len(files) == 0 {
 		return errors.Join(errors.New("CollectLogs wrote nothing"), err)
 	}
-	return os.RemoveAll(s.Folder)
+	return nil
 }
 
 func revived(ctx context.Context, s Subject) error {

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRestartedNode(t *testing.T) {
+	needShared(t)
+	docker(t, "stop", node(beside))
+	if s := statusOf(t, beside); s.Ready || s.Clusters[0].State != "stopped" {
+		t.Errorf("ready %v, cluster %s", s.Ready, s.Clusters[0].State)
+	}
+	r := must(t, "up", "--name", beside)
+	if !strings.Contains(r.stderr, "✓ Start node of cluster main") || !strings.Contains(r.stderr, "· Seed clients and users") {
+		t.Errorf("up after a restart:\n%s", r.stderr)
+	}
+	// and by itself, as after a restart of the engine
+	docker(t, "restart", node(beside))
+	eventually(t, "a green check after the restart", 2*time.Minute, func() error {
+		if r := devenv(t, "check", "--name", beside); r.code != 0 {
+			return errors.New(r.stderr)
+		}
+		return nil
+	})
+}
+
+func TestKilledProcessesComeBack(t *testing.T) {
+	needPlain(t)
+	token := strings.TrimSpace(must(t, "token", "--name", plain).stdout)
+	for _, process := range []string{"dex", "main.kube-controller-manager", "main.kube-apiserver", "main.etcd"} {
+		t.Run(process, func(t *testing.T) {
+			kill(t, pidOf(t, plain, process))
+			if p := processOf(t, plain, process); p.State != "ended" || p.LastLines == "" {
+				t.Errorf("status says that it is %s, its last lines are %q", p.State, p.LastLines)
+			}
+			devenv(t, "status", "--name", plain).wants(t, 0, process+", ended, its log is ", "ready        no")
+			r := must(t, "up", "--name", plain)
+			if !strings.Contains(r.stderr, "✓") {
+				t.Errorf("up says that it changed nothing:\n%s", r.stderr)
+			}
+			if s := statusOf(t, plain); !s.Ready {
+				t.Errorf("it is not ready: %+v", s.Processes)
+			}
+		})
+	}
+	// Dex has its keys and the API server its objects: an old token is good
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	text := must(t, "kubeconfig", "--name", plain, "--flavor", "token").stdout
+	text = regexp.MustCompile(`token: \S+`).ReplaceAllString(text, "token: "+token)
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := kubectl(t, kubeconfig, "auth", "whoami", "--output=jsonpath={.status.userInfo.username}"); err != nil || out != "admin@example.com" {
+		t.Errorf("with a token from before: %q, %v", out, err)
+	}
+}
+
+func TestRenewedCertificateIsServed(t *testing.T) {
+	needShared(t)
+	s := statusOf(t, shared)
+	admin := s.Clusters[0].Kubeconfig
+	serial := func() string {
+		conn, err := tls.Dial("tcp", s.Issuer.Address, &tls.Config{InsecureSkipVerify: true, ServerName: "dex.e2e.localhost"})
+		if err != nil {
+			return ""
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	before := serial()
+	if before == "" {
+		t.Fatal("the issuer shows no certificate")
+	}
+	// as `cmctl renew` does
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by a test","lastTransitionTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
+	if _, err := kubectl(t, admin, "--namespace=dex", "patch", "certificate", "dex-serving", "--subresource=status", "--type=merge", "--patch", patch); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another certificate on the issuer", time.Minute, func() error {
+		if now := serial(); now == "" || now == before {
+			return fmt.Errorf("it is still %s", now)
+		}
+		return nil
+	})
+	if _, err := kubectl(t, admin, "--namespace=dex", "rollout", "status", "deployment/dex", "--timeout=60s"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a green check after the renewal", 20*time.Second, func() error {
+		if r := devenv(t, "check", "--name", shared); r.code != 0 {
+			return errors.New(r.stderr)
+		}
+		return nil
+	})
+	must(t, "up", "--name", shared)
+}
