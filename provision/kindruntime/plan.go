@@ -16,7 +16,7 @@ func (r *Runtime) Plan() []plan.Step {
 	e, c, step, needs := r.env, r.env.First(), plan.NewStep, plan.Needs
 	list := []plan.Step{
 		step("engine", "Find container engine", nil, r.findEngine),
-		step("trust", "Create certificate authority for " + domain(e.Name()), nil, r.createCAs),
+		step("trust", "Create certificate authority for "+domain(e.Name()), nil, r.createCAs),
 		step("charts", "Fetch charts", needs("engine"), steps.FetchCharts(e, "dex", "cert-manager")),
 		step("node-image", "Get node image, Kubernetes "+c.KubernetesVersion, needs("engine"), r.getNodeImage(c)),
 		step("configuration", "Configure trusted issuers", needs("trust"), steps.ConfigureAuthentication(e, c)),
@@ -27,7 +27,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("access", "Create namespaces and role bindings", needs("api-server"), steps.BindRoles(e, c)),
 		step("dex", "Install Dex", needs("api-server", "images", "charts"), r.installDex(c)),
 		step("cluster", "Complete cluster "+c.Name, needs("api-server"), r.completeCluster(c)),
-		step("issuer", "Wait for issuer " + e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
+		step("issuer", "Wait for issuer "+e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
 		step("seed", "Seed clients and users", needs("issuer"), steps.Seed(e, r.forwardDexAdmin)),
 		step("token", "Wait for first accepted token", needs("seed"), steps.WaitForToken(e, c, r)),
 		step("cert-manager", "Install cert-manager", needs("api-server", "images", "charts", "token"), r.installCertManager(c)),

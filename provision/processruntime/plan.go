@@ -16,12 +16,12 @@ func (r *Runtime) Plan() []plan.Step {
 	e, c, step, needs := r.env, r.env.First(), plan.NewStep, plan.Needs
 	list := []plan.Step{
 		step("programs", "Find binaries of Kubernetes and Dex", nil, r.findPrograms),
-		step("trust", "Create certificate authority for " + localhost, nil, r.createCAs),
+		step("trust", "Create certificate authority for "+localhost, nil, r.createCAs),
 		step("configuration", "Configure trusted issuers", needs("trust"), steps.ConfigureAuthentication(e, c)),
 		step("node", "Start control plane of "+c.Name, needs("programs", "configuration"), r.startControlPlane(c)),
 		step("api-server", "Start API server", needs("node"), r.waitForAPIServer(c)),
 		step("dex", "Start Dex", needs("api-server"), r.startDex(c)),
-		step("issuer", "Wait for issuer " + e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
+		step("issuer", "Wait for issuer "+e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
 		step("seed", "Seed clients and users", needs("issuer"), steps.Seed(e, r.dexAdminAddress)),
 		step("token", "Wait for first accepted token", needs("seed"), steps.WaitForToken(e, c, r)),
 		step("access", "Create namespaces and role bindings", needs("token"), steps.BindRoles(e, c)),
