@@ -7,21 +7,8 @@ import (
 
 	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
-	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
-
-// explained makes every step of a plan explain its error.
-func (r *Runtime) explained(list []plan.Step) []plan.Step {
-	for i := range list {
-		ensure := list[i].Ensure
-		list[i].Ensure = func(ctx context.Context) (bool, error) {
-			changed, err := ensure(ctx)
-			return changed, r.explain(err)
-		}
-	}
-	return list
-}
 
 // explain gives errors of kind and of the engine their class and hints.
 func (r *Runtime) explain(err error) error {

@@ -32,6 +32,18 @@ func NewStep(id, title string, needs []string, ensure Ensure) Step {
 // Needs makes a list of ids.
 func Needs(ids ...string) []string { return ids }
 
+// Explained makes every step explain its error.
+func Explained(steps []Step, explain func(error) error) []Step {
+	for i := range steps {
+		ensure := steps[i].Ensure
+		steps[i].Ensure = func(ctx context.Context) (bool, error) {
+			changed, err := ensure(ctx)
+			return changed, explain(err)
+		}
+	}
+	return steps
+}
+
 // Last are the ids of the steps that no other step needs.
 func Last(steps []Step) []string {
 	needed := map[string]bool{}

@@ -10,17 +10,8 @@ import (
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
-// explained makes every step of a plan explain its error.
-func (r *Runtime) explained(list []plan.Step) []plan.Step {
-	for i := range list {
-		ensure := list[i].Ensure
-		list[i].Ensure = func(ctx context.Context) (bool, error) {
-			changed, err := ensure(ctx)
-			return changed, steps.ExplainPort(r.env, err)
-		}
-	}
-	return list
-}
+// explain gives the errors of steps their class and hints.
+func (r *Runtime) explain(err error) error { return steps.ExplainPort(r.env, err) }
 
 func (r *Runtime) createCAs(context.Context) (changed bool, err error) { return steps.CreateCAs(r.env) }
 

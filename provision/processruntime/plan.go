@@ -32,7 +32,7 @@ func (r *Runtime) Plan() []plan.Step {
 		list = append(list, r.planBeside(c)...)
 		list = append(list, steps.Workloads(e, c, needs("seed", steps.ID(e, "access", c.Name)))...)
 	}
-	return r.explained(steps.Finally(e, r, list))
+	return plan.Explained(steps.Finally(e, r, list), r.explain)
 }
 
 // planBeside creates another cluster beside the first.

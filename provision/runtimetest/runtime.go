@@ -29,10 +29,10 @@ func CheckAbsent(ctx context.Context, e Environment) error {
 		return err
 	}
 	if r.Made() {
-		return errors.New("Made says yes")
+		return errors.New("its Made says yes")
 	}
 	if err := r.Find(ctx); err != nil {
-		return fmt.Errorf("Find: %w", err)
+		return fmt.Errorf("its Find: %w", err)
 	}
 	if err := wantRuntimeState(ctx, r, e.Cluster, "absent"); err != nil {
 		return err
@@ -55,10 +55,10 @@ func CheckAbsent(ctx context.Context, e Environment) error {
 func CheckRunning(ctx context.Context, e Environment) error {
 	r := e.Open()
 	if !r.Made() {
-		return errors.New("Made says no")
+		return errors.New("its Made says no")
 	}
 	if err := r.Find(ctx); err != nil {
-		return fmt.Errorf("Find: %w", err)
+		return fmt.Errorf("its Find: %w", err)
 	}
 	if err := wantRuntimeState(ctx, r, e.Cluster, "running"); err != nil {
 		return err
@@ -70,17 +70,17 @@ func CheckRunning(ctx context.Context, e Environment) error {
 	}
 	log, err := r.APIServerLog(ctx, e.Cluster)
 	if err != nil {
-		return fmt.Errorf("APIServerLog: %w", err)
+		return fmt.Errorf("its APIServerLog: %w", err)
 	}
 	if err := stamped(log); err != nil {
 		return err
 	}
 	version, err := r.Kubectl(ctx, e.Cluster, nil, "version", "--client")
 	if err != nil || !strings.Contains(version, "Client Version") {
-		return fmt.Errorf("Kubectl says %q, %w", version, err)
+		return fmt.Errorf("its Kubectl says %q, %w", version, err)
 	}
 	if err := r.CollectLogs(ctx, e.Folder); err != nil {
-		return fmt.Errorf("CollectLogs: %w", err)
+		return fmt.Errorf("its CollectLogs: %w", err)
 	}
 	if err := logsIn(e.Folder); err != nil {
 		return err

@@ -96,8 +96,8 @@ func TestTheFakeRuntimePasses(t *testing.T) {
 func TestWhatIsWrongWithARuntimeIsFound(t *testing.T) {
 	up := func() *fake { return &fake{machine: &machine{there: true, complete: true, running: true}} }
 	for want, f := range map[string]fakeRuntime{
-		"the plan can never finish": {cluster: &fake{machine: &machine{}}, endless: true},
-		"Made says yes":             {cluster: &fake{machine: &machine{complete: true}}},
+		"the plan can never finish":                           {cluster: &fake{machine: &machine{}}, endless: true},
+		"its Made says yes":                                   {cluster: &fake{machine: &machine{complete: true}}},
 		"the state of cluster main is incomplete, not absent": {cluster: &fake{machine: &machine{there: true}}},
 	} {
 		if err := CheckAbsent(t.Context(), environmentOf(t, f)); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -107,10 +107,10 @@ func TestWhatIsWrongWithARuntimeIsFound(t *testing.T) {
 	unstamped := up()
 	unstamped.unstamped = true
 	for want, f := range map[string]fakeRuntime{
-		"Made says no": {cluster: &fake{machine: &machine{}}},
+		"its Made says no": {cluster: &fake{machine: &machine{}}},
 		"the state of cluster main is stopped, not running":    {cluster: &fake{machine: &machine{there: true, complete: true}}},
 		"a line of the API server's log":                       {cluster: unstamped},
-		"Kubectl says":                                         {cluster: up(), speechless: true},
+		"its Kubectl says":                                     {cluster: up(), speechless: true},
 		"Abandon with nothing under way answers true, not fal": {cluster: up(), careless: true},
 	} {
 		if err := CheckRunning(t.Context(), environmentOf(t, f)); err == nil || !strings.HasPrefix(err.Error(), want) {
