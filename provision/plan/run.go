@@ -28,76 +28,98 @@ func Run(ctx context.Context, steps []Step, sink progress.Sink) ([]progress.Timi
 	if err := Validate(steps); err != nil {
 		return nil, err
 	}
-	began := time.Now()
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-
-	type result struct {
-		step    Step
-		changed bool
-		err     error
-		seconds float64
+	r := &run{
+		steps: steps, sink: sink, began: time.Now(), results: make(chan result),
+		done: map[string]bool{}, started: map[string]bool{},
 	}
-	results := make(chan result)
-	done, started := map[string]bool{}, map[string]bool{}
-	running := 0
-	start := func() {
-		for _, s := range steps {
-			if started[s.ID] || !all(done, s.Needs) || inner.Err() != nil {
-				continue
-			}
-			started[s.ID] = true
-			running++
-			sink.Emit(progress.Event{Time: time.Now(), Step: s.ID, Title: s.Title, State: progress.Started})
-			go func() {
-				stepBegan := time.Now()
-				changed, err := s.Ensure(inner)
-				results <- result{s, changed, err, time.Since(stepBegan).Seconds()}
-			}()
-		}
-	}
-
-	var timings []progress.Timing
-	var failed *Error
-	for start(); running > 0; start() {
-		r := <-results
-		running--
-		event := progress.Event{Time: time.Now(), Step: r.step.ID, Title: r.step.Title, Seconds: r.seconds}
-		switch {
-		case r.err == nil:
-			done[r.step.ID] = true
-			event.State = progress.Unchanged
-			if r.changed {
-				event.State = progress.Changed
-			}
-			timings = append(timings, progress.Timing{Step: r.step.ID, Seconds: round(r.seconds), At: round(time.Since(began).Seconds())})
-		case failed == nil && ctx.Err() == nil || failed == nil && !errors.Is(r.err, context.Canceled):
-			failed = &Error{Step: r.step, Err: r.err}
-			event.State, event.Detail = progress.Failed, r.err.Error()
+	for r.start(inner); r.running > 0; r.start(inner) {
+		if r.ended(ctx, <-r.results); r.failed != nil {
 			cancel()
-		default: // stopped because of another's failure, or by the caller
-			event.State = progress.Cancelled
-			if failed == nil {
-				failed = &Error{Step: r.step, Err: r.err}
-			}
 		}
-		sink.Emit(event)
 	}
-	if failed == nil && len(done) == len(steps) {
-		return timings, nil
+	if r.failed == nil && len(r.done) < len(steps) { // cancelled before a step could start
+		r.failed = &Error{Step: steps[0], Err: context.Cause(ctx)}
 	}
-	if failed == nil {
-		failed = &Error{Step: steps[0], Err: context.Cause(ctx)}
+	if r.failed == nil {
+		return r.timings, nil
 	}
+	return r.timings, r.failure(ctx)
+}
+
+// run is a plan on its way; one goroutine alone uses it.
+type run struct {
+	steps         []Step
+	sink          progress.Sink
+	began         time.Time
+	results       chan result
+	started, done map[string]bool
+	running       int
+	timings       []progress.Timing
+	failed        *Error
+}
+
+type result struct {
+	step    Step
+	changed bool
+	err     error
+	seconds float64
+}
+
+// start starts every step whose needs are done.
+func (r *run) start(ctx context.Context) {
+	for _, s := range r.steps {
+		if r.started[s.ID] || !all(r.done, s.Needs) || ctx.Err() != nil {
+			continue
+		}
+		r.started[s.ID] = true
+		r.running++
+		r.sink.Emit(progress.Event{Time: time.Now(), Step: s.ID, Title: s.Title, State: progress.Started})
+		go func() {
+			began := time.Now()
+			changed, err := s.Ensure(ctx)
+			r.results <- result{s, changed, err, time.Since(began).Seconds()}
+		}()
+	}
+}
+
+// ended notes how a step ended; ctx is the caller's, which says whether it was
+// stopped from outside.
+func (r *run) ended(ctx context.Context, got result) {
+	r.running--
+	event := progress.Event{Time: time.Now(), Step: got.step.ID, Title: got.step.Title, Seconds: got.seconds}
+	switch {
+	case got.err == nil:
+		r.done[got.step.ID] = true
+		event.State = progress.Unchanged
+		if got.changed {
+			event.State = progress.Changed
+		}
+		r.timings = append(r.timings, progress.Timing{Step: got.step.ID, Seconds: round(got.seconds), At: round(time.Since(r.began).Seconds())})
+	case r.failed == nil && (ctx.Err() == nil || !errors.Is(got.err, context.Canceled)):
+		r.failed = &Error{Step: got.step, Err: got.err}
+		event.State, event.Detail = progress.Failed, got.err.Error()
+	default: // stopped because of another's failure, or by the caller
+		event.State = progress.Cancelled
+		if r.failed == nil {
+			r.failed = &Error{Step: got.step, Err: got.err}
+		}
+	}
+	r.sink.Emit(event)
+}
+
+// failure is the error of the plan, with the steps that are not done.
+func (r *run) failure(ctx context.Context) *Error {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, context.Canceled) {
-		failed.Err = cause
+		r.failed.Err = cause
 	}
-	for _, s := range steps {
-		if !done[s.ID] {
-			failed.Unfinished = append(failed.Unfinished, s.ID)
+	for _, s := range r.steps {
+		if !r.done[s.ID] {
+			r.failed.Unfinished = append(r.failed.Unfinished, s.ID)
 		}
 	}
-	return timings, failed
+	return r.failed
 }
 
 // round to hundredths.
