@@ -73,7 +73,7 @@ func TestCheckFails(t *testing.T) {
 	}
 	devenv(t, "check", "--name", plain).wants(t, 5, "error: ", "viewer@example.com can list pods: it is forbidden", "hint: ")
 	r := must(t, "up", "--name", plain)
-	if !strings.Contains(r.stderr, "✓ Namespaces and role bindings") {
+	if !strings.Contains(r.stderr, "✓ Create namespaces and role bindings") {
 		t.Errorf("up did not put the binding back:\n%s", r.stderr)
 	}
 	must(t, "check", "--name", plain)

@@ -56,7 +56,7 @@ func TestGreenhouse(t *testing.T) {
 		}
 		up := []string{"up", "--name", name, "--profile", "greenhouse"}
 		r := must(t, up...)
-		if !strings.Contains(r.stderr, "· Kubeconfig for cluster remote in cluster central") {
+		if !strings.Contains(r.stderr, "· Connect cluster central to remote") {
 			t.Errorf("a good token was replaced:\n%s", r.stderr)
 		}
 		if strings.HasSuffix(name, "kind") {

@@ -50,13 +50,13 @@ func TestKilledAndUpAgain(t *testing.T) {
 		t.Errorf("ready %v, cluster %s", s.Ready, s.Clusters[0].State)
 	}
 	// up again, and interrupted when the cluster is there but not the rest
-	c, stderr = start(t, "complete, flags in place", "up", "--name", name)
+	c, stderr = start(t, "Complete cluster", "up", "--name", name)
 	if err := syscall.Kill(-c.Process.Pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	said := stderr()
 	_ = c.Wait()
-	result{"", said, c.ProcessState.ExitCode()}.wants(t, 130, "go on where it stopped: devenv up --name "+name)
+	result{"", said, c.ProcessState.ExitCode()}.wants(t, 130, "continue where it stopped: devenv up --name "+name)
 	id := docker(t, "inspect", "--format={{.Id}}", node(name))
 	must(t, "up", "--name", name)
 	if docker(t, "inspect", "--format={{.Id}}", node(name)) != id {
@@ -78,13 +78,13 @@ func TestKilledAndUpAgain(t *testing.T) {
 func TestInterruptedWhileProcessesStart(t *testing.T) {
 	t.Parallel()
 	const name = "e2e-int"
-	c, stderr := start(t, "etcd and API server", "up", "--name", name, "--runtime", "process")
+	c, stderr := start(t, "Start control plane", "up", "--name", name, "--runtime", "process")
 	if err := syscall.Kill(-c.Process.Pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	said := stderr()
 	_ = c.Wait()
-	result{"", said, c.ProcessState.ExitCode()}.wants(t, 130, "error: interrupted; not done:", "the half-made cluster was removed; start again: devenv up --name "+name)
+	result{"", said, c.ProcessState.ExitCode()}.wants(t, 130, "error: interrupted; not done:", "the incomplete cluster was removed; start again: devenv up --name "+name)
 	if pids := running(t, name); len(pids) > 0 {
 		t.Errorf("processes: %v", pids)
 	}
@@ -98,7 +98,7 @@ func TestInterruptedWhileProcessesStart(t *testing.T) {
 	}
 	must(t, "up", "--name", name) // goes on from whatever there is
 	must(t, "down", "--name", name)
-	c, stderr = start(t, "Dex, its storage", "up", "--name", name, "--runtime", "process")
+	c, stderr = start(t, "Start Dex", "up", "--name", name, "--runtime", "process")
 	if err := syscall.Kill(-c.Process.Pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestInterruptedWhileProcessesStart(t *testing.T) {
 	if pids := running(t, name); len(pids) != 4 {
 		t.Errorf("%d processes run", len(pids))
 	}
-	c, stderr = start(t, "API server that trusts", "up", "--name", name, "--set", "spec.clusters[0].trust.flags.groupsPrefix=other:", "--set", "spec.expectations=[]")
+	c, stderr = start(t, "Start API server", "up", "--name", name, "--set", "spec.clusters[0].trust.flags.groupsPrefix=other:", "--set", "spec.expectations=[]")
 	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	stderr()
 	_ = c.Wait()

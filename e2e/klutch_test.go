@@ -100,7 +100,7 @@ func chartOfProfile(t *testing.T, name, kubeconfig string, up []string) {
 		return append(up, "--set", fmt.Sprintf("spec.clusters[0].charts=[{name: demo, repository: 'https://charts.invalid', version: 1.0.0, namespace: extra, values: %s}]", values))
 	}
 	runWith(t, sources, with("{}")...).wants(t, 2, "error: Fetch charts: could not render the chart demo 1.0.0 as release extra/demo", "issuer is needed", "hint: correct its values in the profile")
-	runWith(t, sources, with(`{issuer: "${issuer}"}`)...).wants(t, 0, "✓ Charts of cluster control-plane")
+	runWith(t, sources, with(`{issuer: "${issuer}"}`)...).wants(t, 0, "✓ Install charts of cluster control-plane")
 	out, err := kubectl(t, kubeconfig, "get", "configmap", "demo", "--namespace=extra", "--output=jsonpath={.data.issuer}")
 	if want := statusOf(t, name).Issuer.URL; err != nil || out != want {
 		t.Errorf("the chart's issuer is %q, %v, want %s", out, err, want)
