@@ -23,7 +23,7 @@ func TestKubermatic(t *testing.T) {
 		devenv(t, "check", "--name", name).wants(t, 0,
 			"✓ user@example.com, before view is bound, with kubectl: list pods",
 			"✓ user@example.com, with view, can list pods",
-			"✓ user@example.com, after view is gone, cannot list pods",
+			"✓ user@example.com, after view is deleted, cannot list pods",
 			"✓ viewer@example.com can list pods in kube-system", ", 0 failed")
 		s := statusOf(t, name)
 		admin := s.Clusters[0].Kubeconfig

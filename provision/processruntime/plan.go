@@ -18,7 +18,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("programs", "Find binaries of Kubernetes and Dex", nil, r.findPrograms),
 		step("trust", "Create certificate authority for "+localhost, nil, r.createCAs),
 		step("configuration", "Configure trusted issuers", needs("trust"), steps.ConfigureAuthentication(e, c)),
-		step("node", "Start control plane of "+c.Name, needs("programs", "configuration"), r.startControlPlane(c)),
+		step("node", "Start control plane of cluster "+c.Name, needs("programs", "configuration"), r.startControlPlane(c)),
 		step("api-server", "Start API server", needs("node"), r.waitForAPIServer(c)),
 		step("dex", "Start Dex", needs("api-server"), r.startDex(c)),
 		step("issuer", "Wait for issuer "+e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
@@ -41,7 +41,7 @@ func (r *Runtime) planBeside(c profiles.Cluster) []plan.Step {
 	id := func(step string) string { return steps.ID(e, step, c.Name) }
 	return []plan.Step{
 		step(id("configuration"), "Configure issuers trusted by "+c.Name, needs("trust"), steps.ConfigureAuthentication(e, c)),
-		step(id("node"), "Start control plane of "+c.Name, needs("programs", "node", id("configuration")), r.startControlPlane(c)),
+		step(id("node"), "Start control plane of cluster "+c.Name, needs("programs", "node", id("configuration")), r.startControlPlane(c)),
 		step(id("api-server"), "Start API server of cluster "+c.Name, needs(id("node")), r.waitForAPIServer(c)),
 		step(id("token"), "Wait for token accepted by "+c.Name, needs("seed", id("api-server")), steps.WaitForToken(e, c, r)),
 		step(id("access"), "Create role bindings in "+c.Name, needs(id("api-server")), steps.BindRoles(e, c)),
