@@ -64,14 +64,14 @@ func TestRuntimesConform(t *testing.T) {
 }
 
 func opener(r *record.Record) func() provision.Runtime {
-	if r.Runtime == profiles.RuntimeProcess {
-		return func() provision.Runtime {
+	return map[string]func() provision.Runtime{
+		profiles.RuntimeKind: func() provision.Runtime {
+			return kindruntime.New(environment.New(state.Home(home), r, kindruntime.Traits))
+		},
+		profiles.RuntimeProcess: func() provision.Runtime {
 			return processruntime.New(environment.New(state.Home(home), r, processruntime.Traits))
-		}
-	}
-	return func() provision.Runtime {
-		return kindruntime.New(environment.New(state.Home(home), r, kindruntime.Traits))
-	}
+		},
+	}[r.Runtime]
 }
 
 func ownPins(t *testing.T) (pins profiles.Pins, version string) {

@@ -13,7 +13,7 @@ import (
 
 // chooseRuntime says where an environment runs: where it ran, unless the
 // request says otherwise. A new one runs where the request says, or else on the
-// first runtime that is available; note then says in one line why an earlier
+// first runtime that is available; note then says in one line why the preferred
 // one is not.
 func chooseRuntime(ctx context.Context, r UpRequest, old *record.Record) (chosen registered, note string, err error) {
 	wanted, pods := r.wantedRuntime(), r.Profile.NeedsPods()
@@ -24,7 +24,7 @@ func chooseRuntime(ctx context.Context, r UpRequest, old *record.Record) (chosen
 		return firstAvailable(ctx, pods)
 	}
 	chosen = runtimeNamed(wanted)
-	withPods := fmt.Sprintf("with a container engine: devenv up --runtime %s%s", profiles.RuntimeKind, record.NameFlag(r.Name))
+	withPods := fmt.Sprintf("with a container engine: devenv up --runtime %s%s", runtimes[0].Name, record.NameFlag(r.Name))
 	switch {
 	case chosen.Pods: // its own first step says what is missing
 		return chosen, "", nil
@@ -39,7 +39,7 @@ func chooseRuntime(ctx context.Context, r UpRequest, old *record.Record) (chosen
 }
 
 func firstAvailable(ctx context.Context, pods []string) (chosen registered, note string, err error) {
-	var why error // the first is not
+	var why error // the preferred runtime is not available
 	for _, candidate := range runtimes {
 		err := candidate.available(ctx)
 		switch {

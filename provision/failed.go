@@ -53,8 +53,8 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 	return failure.New(class, errors.Join(step, problems), hints...)
 }
 
-// otherRuntimes are hints to what the runtimes lack that devenv would rather
-// have chosen.
+// otherRuntimes are hints how to make a runtime available that devenv prefers
+// to the one that it chose.
 func (e *Environment) otherRuntimes(ctx context.Context) (hints []string) {
 	if !e.env.Record.RuntimeChosen {
 		return nil

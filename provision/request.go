@@ -19,8 +19,8 @@ type UpRequest struct {
 	Arguments string
 	// Sources is the path of a sources file; empty for the official sources.
 	Sources string
-	// Runtime is auto, kind or process; empty for what the profile says. An
-	// environment that exists stays where it is when it is auto.
+	// Runtime is auto, kind or process; empty for what the profile says. With
+	// auto an existing environment keeps its runtime.
 	Runtime string
 	// Recreate allows to delete and recreate what cannot be changed in place.
 	Recreate bool

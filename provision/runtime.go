@@ -33,8 +33,8 @@ type Runtime interface {
 	Processes() []process.Status
 	// CollectLogs writes all logs to a folder.
 	CollectLogs(ctx context.Context, folder string) error
-	// Abandon ends a creation by this very Runtime and removes what it made, but
-	// with keepFailed only if it is still under way.
+	// Abandon stops what this very Runtime is creating and removes it. With
+	// keepFailed a creation that has already failed stays, for its logs.
 	Abandon(ctx context.Context, keepFailed bool) (removed bool, err error)
 	// Remove deletes everything but the state folder, however much there is.
 	Remove(ctx context.Context) (changed bool, err error)
@@ -56,6 +56,17 @@ var runtimes = []registered{
 	{processruntime.Traits, processruntime.Available, func(e *environment.Environment) Runtime { return processruntime.New(e) }},
 }
 
+// Runtimes are the names of the runtimes that environments can have.
+func Runtimes() []string {
+	var names []string
+	for _, r := range runtimes {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// runtimeNamed is the runtime of a record; the first for a name that this devenv
+// does not know, so that what there is of it can still be deleted.
 func runtimeNamed(name string) registered {
 	for _, r := range runtimes {
 		if r.Name == name {

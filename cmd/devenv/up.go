@@ -19,12 +19,10 @@ func profileFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "profile", Usage: "shipped `PROFILE`, see devenv profiles list", Value: "default"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "profile in a `FILE` of your own"},
-		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME`: auto, kind (nodes that are containers) or process (no engine, no pods); the profile's if not given", Action: oneOf("runtime", runtimes)},
+		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME`: auto, kind (nodes that are containers) or process (no engine, no pods); the profile's if not given", Action: oneOf("runtime", append([]string{profiles.RuntimeAuto}, provision.Runtimes()...))},
 		&cli.GenericFlag{Name: "set", Usage: "change one field of the profile: `path.to.field=value`, may be repeated", Value: &assignments{}},
 	}
 }
-
-var runtimes = []string{profiles.RuntimeAuto, profiles.RuntimeKind, profiles.RuntimeProcess}
 
 // assignments are the values of --set. urfave/cli's own slice flag would split
 // each at its commas.

@@ -11,7 +11,7 @@ import (
 // Class is a kind of failure; its value is devenv's exit code.
 type Class int
 
-// The classes, stable for scripts and listed in the README.
+// The classes, stable for scripts and listed in cmd/README.md.
 const (
 	Unexpected   Class = 1   // a defect, or something nobody foresaw
 	Usage        Class = 2   // the command line, the profile or a name is wrong

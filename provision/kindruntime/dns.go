@@ -77,8 +77,8 @@ func withRules(corefile string, rules []string) (string, error) {
 	return head + "{\n" + rest, nil
 }
 
-// dnsRules answer the names of the issuer and of the endpoints: in the cluster
-// where they run with their Service, and elsewhere with the node that has the
+// dnsRules are for the names of the issuer and of the endpoints. In the cluster
+// where it runs, a name leads to the Service; in others, to the node with the
 // port.
 func (r *Runtime) dnsRules(c profiles.Cluster) []string {
 	rule := func(host, service, home string) string {

@@ -123,7 +123,7 @@ func (r *Runtime) loadImages(c profiles.Cluster) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
 		changed, err = r.handle(c.Name).LoadImages(ctx, r.images(c))
 		if err != nil && ctx.Err() == nil {
-			return changed, failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see the README")
+			return changed, failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
 		}
 		return changed, err
 	}

@@ -88,9 +88,22 @@ func Validate(steps []Step) error {
 	}
 	if len(stuck) > 0 {
 		sort.Strings(stuck)
-		return fmt.Errorf("the plan can never finish: %s", strings.Join(stuck, ", "))
+		return fmt.Errorf("the plan can never finish: %s%s", strings.Join(stuck, ", "), unknown(steps, ids))
 	}
 	return nil
+}
+
+// unknown names what steps need and no plan has.
+func unknown(steps []Step, ids map[string]bool) string {
+	text := ""
+	for _, s := range steps {
+		for _, need := range s.Needs {
+			if !ids[need] {
+				text += fmt.Sprintf("; %s needs %s, which is no step", s.ID, need)
+			}
+		}
+	}
+	return text
 }
 
 func all(done map[string]bool, ids []string) bool {

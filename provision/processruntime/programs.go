@@ -75,7 +75,7 @@ func (r *Runtime) ensureFiles(ctx context.Context, named map[string]string, imag
 	}
 	got, changed, err := programs.Ensure(ctx, cache, image, others...)
 	if err != nil && ctx.Err() == nil {
-		err = failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see the README")
+		err = failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
 	}
 	maps.Copy(files, got)
 	return files, changed, err

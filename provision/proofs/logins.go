@@ -12,9 +12,8 @@ import (
 	"github.com/devenv-oidc/devenv/provision/session"
 )
 
-// FirstToken waits for what matters: a token of the first user is accepted by a
-// cluster that trusts Dex. (The first whose e-mail is verified, or it never
-// would be.)
+// FirstToken waits until a cluster that trusts Dex accepts a token: one of the
+// first user that it can accept, since an unverified e-mail never is.
 //
 // The API server looks for the issuer every 10 s until it finds it (k8s.io/
 // apiserver, plugin/pkg/authenticator/token/oidc), and no endpoint of it says

@@ -42,7 +42,7 @@ func Check(ctx context.Context, e *environment.Environment, runtime Runtime) (*c
 	}
 	s := &suite{e, runtime}
 	var list []proof
-	var stopped []error // by what, for each part that gives errors
+	var stopped []error // what stopped each part, nil for most
 	add := func(make func() ([]check.Result, error)) {
 		i := len(stopped)
 		stopped = append(stopped, nil)

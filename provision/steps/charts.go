@@ -39,7 +39,7 @@ func FetchCharts(e *environment.Environment, pinned ...string) plan.Ensure {
 		}
 		for _, name := range pinned {
 			if _, err := pinnedChart(e.Record.Pins, name).Load(cache); err != nil {
-				return false, failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see the README")
+				return false, failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
 			}
 		}
 		return false, tryProfileCharts(e, cache)
@@ -60,7 +60,7 @@ func tryProfileCharts(e *environment.Environment, cache string) error {
 		for _, x := range c.Charts {
 			loaded, err := profileChart(x, e.Record.Pins).Load(cache)
 			if err != nil {
-				return failure.New(failure.Prerequisite, err, "without access to a network, name a folder in a sources file (DEVENV_SOURCES); see the README")
+				return failure.New(failure.Prerequisite, err, "without access to a network, name a folder in a sources file (DEVENV_SOURCES); see profiles/README.md")
 			}
 			values, err := profiles.FillAll(x.Values, known)
 			if err == nil {

@@ -50,7 +50,7 @@ func createCA(e *environment.Environment, name string, constraint trust.Constrai
 const AuthenticationFile = "authentication/config.yaml"
 
 // APIServerFlags are kube-apiserver's flags, without dashes, by which a cluster
-// trusts issuers and is one. The API server sees the environment's CA as caFile
+// trusts issuers and acts as an issuer itself. The API server sees the environment's CA as caFile
 // and its AuthenticationConfiguration as configFile.
 func APIServerFlags(e *environment.Environment, c profiles.Cluster, caFile, configFile string) map[string]string {
 	flags := map[string]string{}
@@ -103,7 +103,7 @@ func ConfigureAuthentication(e *environment.Environment, c profiles.Cluster) pla
 			return true, nil
 		}
 		err = waitForReload(ctx, e, c, e.Dir.Path(file...), before)
-		if err != nil { // or the next up would find what nobody uses
+		if err != nil { // else the next up would take the new file for the one in use
 			_, restoreErr := e.Dir.Write(have, file...)
 			err = errors.Join(err, restoreErr)
 		}
