@@ -17,10 +17,10 @@ import (
 // one is not.
 func chooseRuntime(ctx context.Context, r UpRequest, old *record.Record) (chosen registered, note string, err error) {
 	wanted, pods := r.wantedRuntime(), r.Profile.NeedsPods()
-	if old != nil && wanted == profiles.RuntimeAuto {
+	if old != nil && (wanted == profiles.RuntimeAuto || wanted == "") {
 		wanted = old.Runtime
 	}
-	if wanted == profiles.RuntimeAuto {
+	if wanted == profiles.RuntimeAuto || wanted == "" {
 		return firstAvailable(ctx, pods)
 	}
 	chosen = runtimeNamed(wanted)

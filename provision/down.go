@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/processruntime"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/session"
 	"github.com/devenv-oidc/devenv/provision/state"
@@ -49,10 +50,15 @@ func lockedDown(ctx context.Context, home state.Home, name string) (changed bool
 	return changed || did, err
 }
 
-// remove deletes everything; the lock is held.
+// remove deletes everything; the lock is held. Processes end whatever the
+// record says: it may be younger than they are.
 func (e *Environment) remove(ctx context.Context) (changed bool, err error) {
-	changed, err = e.runtime.Remove(ctx)
+	ended, err := processruntime.New(e.env).Remove(ctx)
 	if err != nil {
+		return ended, err
+	}
+	removed, err := e.runtime.Remove(ctx)
+	if changed = ended || removed; err != nil {
 		return changed, err
 	}
 	did, err := removeFiles(e.env)

@@ -44,7 +44,8 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 		class, hints = typed.Class, append(slices.Clone(typed.Hints), hints...)
 		step.Err = typed.Err
 	}
-	if class == failure.Prerequisite {
+	var unsuitable *failure.UnsuitableError
+	if errors.As(err, &unsuitable) {
 		hints = append(hints, e.otherRuntimes(cleanup)...)
 	}
 	if logs := e.env.Dir.Path("logs"); class == failure.Provisioning && exists(logs) {

@@ -53,13 +53,14 @@ func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 // waitForCoreDNS waits for kubeadm's CoreDNS add-on: its configuration and its
 // Deployment.
 func waitForCoreDNS(ctx context.Context, admin *kube.Client) (config *corev1.ConfigMap, err error) {
-	return config, kube.Poll(ctx, "kubeadm to install CoreDNS", func(ctx context.Context) error {
+	err = kube.Poll(ctx, "kubeadm to install CoreDNS", func(ctx context.Context) error {
 		if config, err = admin.Core.CoreV1().ConfigMaps("kube-system").Get(ctx, "coredns", metav1.GetOptions{}); err != nil {
 			return err
 		}
 		_, err = admin.Core.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
 		return err
 	})
+	return config, err
 }
 
 // withRules adds rules to the first server block of a Corefile, those that it

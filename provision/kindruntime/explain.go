@@ -15,7 +15,6 @@ func (r *Runtime) explain(err error) error {
 	var (
 		notOurs      *cluster.NotOursError
 		unprivileged *cluster.UnprivilegedError
-		typed        *failure.Error
 	)
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
@@ -29,7 +28,17 @@ func (r *Runtime) explain(err error) error {
 			"the nodes of a cluster are privileged containers: run the engine where they are allowed",
 			"or without pods: "+r.env.Record.UpAgain()+" --runtime process")
 	}
-	err = steps.ExplainPort(r.env, err)
+	return steps.ExplainPort(r.env, err)
+}
+
+// explainStep is explain for a step of the plan, which several nodes at once can
+// keep from working.
+func (r *Runtime) explainStep(err error) error {
+	var typed *failure.Error
+	err = r.explain(err)
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
 	limit, low := cluster.LowInotify()
 	if low && (!errors.As(err, &typed) || typed.Class == failure.Provisioning) {
 		return failure.New(failure.Provisioning, err,

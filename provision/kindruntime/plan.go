@@ -39,7 +39,7 @@ func (r *Runtime) Plan() []plan.Step {
 		list = append(list, r.planBeside(c)...)
 		list = append(list, steps.Workloads(e, c, needs("seed", id("dns"), id("access"), id("images")))...)
 	}
-	return plan.Explained(steps.Finally(e, r, list), r.explain)
+	return plan.Explained(steps.Finally(e, r, list), r.explainStep)
 }
 
 // planBeside creates another cluster beside the first.

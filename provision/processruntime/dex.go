@@ -82,7 +82,7 @@ func (r *Runtime) waitForStorage(ctx context.Context, admin *kube.Client) error 
 // of all that.
 func (r *Runtime) writeDexFiles(c profiles.Cluster) (changed bool, inputs string, err error) {
 	config, err := identity.ProgramConfig(steps.DexSettings(r.env, ""),
-		r.env.Dir.Path("dex"), r.env.Record.IssuerPort, r.env.Record.InternalPorts[DexAdminPort])
+		r.env.Dir.Path("dex"), r.env.Record.IssuerPort, r.internalPort(DexAdminPort))
 	if err != nil {
 		return false, "", err
 	}
@@ -210,5 +210,5 @@ func (r *Runtime) waitForIssuer(ctx context.Context, ask func(context.Context) e
 
 // dexAdminAddress is where Dex's gRPC API listens; nothing needs forwarding.
 func (r *Runtime) dexAdminAddress(context.Context) (address string, stop func(), err error) {
-	return record.Loopback(r.env.Record.InternalPorts[DexAdminPort]), func() {}, nil
+	return record.Loopback(r.internalPort(DexAdminPort)), func() {}, nil
 }

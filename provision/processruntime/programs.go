@@ -61,7 +61,7 @@ func (r *Runtime) ensureFiles(ctx context.Context, named map[string]string, imag
 			continue
 		}
 		if _, err := os.Stat(named[name]); err != nil {
-			return nil, false, failure.New(failure.Prerequisite, fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, r.env.Record.Sources, err),
+			return nil, false, failure.New(failure.Prerequisite, &failure.UnsuitableError{Err: fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, r.env.Record.Sources, err)},
 				"correct the file, or name another one by DEVENV_SOURCES")
 		}
 		files[name] = named[name]
@@ -75,7 +75,7 @@ func (r *Runtime) ensureFiles(ctx context.Context, named map[string]string, imag
 	}
 	got, changed, err := programs.Ensure(ctx, cache, image, others...)
 	if err != nil && ctx.Err() == nil {
-		err = failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
+		err = failure.New(failure.Prerequisite, &failure.UnsuitableError{Err: err}, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
 	}
 	maps.Copy(files, got)
 	return files, changed, err

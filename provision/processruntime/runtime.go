@@ -51,6 +51,13 @@ func internalPorts(profile *profiles.Environment) []string {
 	return names
 }
 
+// internalPort is a port that another step may be changing.
+func (r *Runtime) internalPort(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.env.Record.InternalPorts[name]
+}
+
 // Runtime is the processes of one environment.
 type Runtime struct {
 	env  *environment.Environment

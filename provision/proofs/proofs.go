@@ -40,6 +40,11 @@ func Check(ctx context.Context, e *environment.Environment, runtime Runtime) (*c
 	if err := runtime.Find(ctx); err != nil {
 		return nil, err
 	}
+	for _, c := range e.Spec().Clusters { // before trials change anything
+		if _, err := e.Admin(c.Name); err != nil {
+			return nil, err
+		}
+	}
 	s := &suite{e, runtime}
 	var list []proof
 	var stopped []error // what stopped each part, nil for most

@@ -65,7 +65,7 @@ func WaitForToken(e *environment.Environment, c profiles.Cluster, runtime proofs
 // other error stays as it is.
 func ExplainPort(e *environment.Environment, err error) error {
 	var taken *failure.PortTakenError
-	if !errors.As(err, &taken) {
+	if !errors.As(err, &taken) || taken.Port == 0 { // 0: the engine did not say which
 		return err
 	}
 	port := taken.Port
