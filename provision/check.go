@@ -6,7 +6,9 @@ import (
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
+	"github.com/devenv-oidc/devenv/provision/diagnosis"
 	"github.com/devenv-oidc/devenv/provision/proofs"
+	"github.com/devenv-oidc/devenv/provision/state"
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
@@ -28,4 +30,23 @@ func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
 // are none.
 func (e *Environment) CheckFailure(report *check.Report) error {
 	return steps.CheckFailure(e.env, report.Error())
+}
+
+// LoginRequest says whose login Diagnose follows; package diagnosis says more.
+type LoginRequest = diagnosis.LoginRequest
+
+// Diagnose follows a login hop by hop, from the machine to RBAC. It changes
+// nothing.
+func (e *Environment) Diagnose(ctx context.Context, r LoginRequest) *diagnosis.Report {
+	return diagnosis.Login(ctx, e.env, e.runtime, r)
+}
+
+// DiagnoseMachine looks at what an environment needs before there is one;
+// sources is the path of a sources file, or empty.
+func DiagnoseMachine(ctx context.Context, home state.Home, sources string) (*diagnosis.Report, error) {
+	pins, err := profiles.PinnedWith(sources)
+	if err != nil {
+		return nil, err
+	}
+	return diagnosis.Machine(ctx, home, pins), nil
 }

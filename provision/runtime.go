@@ -27,6 +27,9 @@ type Runtime interface {
 	// APIServerLog returns the last lines of a cluster's API server log, each
 	// with its time in front (RFC 3339).
 	APIServerLog(ctx context.Context, cluster string) (string, error)
+	// APIServerFlags are the flags of a cluster's API server as it runs, and
+	// those that devenv gave it; without dashes.
+	APIServerFlags(ctx context.Context, cluster string) (have []string, want map[string]string, err error)
 	// Kubectl runs the runtime's own kubectl where a cluster's nodes are.
 	Kubectl(ctx context.Context, cluster string, kubeconfig []byte, args ...string) (string, error)
 	// Processes are those that the runtime itself owns.

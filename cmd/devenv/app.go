@@ -48,7 +48,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:   usageError,
 		Commands: []*cli.Command{
 			upCommand(), downCommand(), checkCommand(), statusCommand(), listCommand(), tokenCommand(),
-			kubeconfigCommand(), profilesCommand(), planCommand(), rotateCommand(), shareCommand(), logsCommand(), completionCommand(),
+			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), rotateCommand(), shareCommand(), logsCommand(), completionCommand(),
 		},
 	}
 	app.Action = func(c *cli.Context) error {

@@ -70,6 +70,21 @@ func missingFlags(want map[string]string, command []string) error {
 	return nil
 }
 
+// APIServerFlags are the flags of the API server as it runs, read from the
+// node's process list, without dashes.
+func (c *Cluster) APIServerFlags(ctx context.Context) ([]string, error) {
+	const find = `for f in /proc/[0-9]*/cmdline; do if tr '\0' '\n' < "$f" 2>/dev/null | head -n 1 | grep -q '^kube-apiserver$'; then tr '\0' '\n' < "$f"; exit; fi; done; exit 1`
+	text, err := c.engine.output(ctx, "exec", c.Node(), "sh", "-c", find)
+	if err != nil {
+		return nil, fmt.Errorf("could not find the API server among the processes of the node %s: %w", c.Node(), err)
+	}
+	var flags []string
+	for _, argument := range strings.Split(text, "\n")[1:] {
+		flags = append(flags, strings.TrimPrefix(argument, "--"))
+	}
+	return flags, nil
+}
+
 // APIServerLog returns the last lines of the API server's log, each with its
 // time in front (RFC 3339), as the CRI writes them.
 func (c *Cluster) APIServerLog(ctx context.Context) (string, error) {

@@ -42,6 +42,9 @@ func ReadSigner(ctx context.Context, client *kube.Client) (*Signer, error) {
 	return &Signer{key: key}, nil
 }
 
+// KeyID is the id of the key, by which it is published.
+func (s *Signer) KeyID() string { return s.key.KeyID }
+
 // Sign makes a token of claims.
 func (s *Signer) Sign(claims map[string]any) (string, error) {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: s.key}, nil)

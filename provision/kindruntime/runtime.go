@@ -138,6 +138,12 @@ func (r *Runtime) APIServerLog(ctx context.Context, c string) (string, error) {
 	return r.handle(c).APIServerLog(ctx)
 }
 
+// APIServerFlags implements diagnosis.Runtime.
+func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, want map[string]string, err error) {
+	have, err = r.handle(c).APIServerFlags(ctx)
+	return have, r.spec(c).APIServerArgs, err
+}
+
 // Kubectl implements proofs.Runtime with the node's own kubectl.
 func (r *Runtime) Kubectl(ctx context.Context, c string, kubeconfig []byte, args ...string) (string, error) {
 	var out bytes.Buffer

@@ -168,6 +168,23 @@ func (c *Client) explainPods(ctx context.Context, namespace, selector string) st
 	return b.String()
 }
 
+// LogOf is the end of the logs of the pods that a selector finds; what cannot be
+// read is left out.
+func (c *Client) LogOf(ctx context.Context, namespace, selector string, lines int64) string {
+	pods, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return ""
+	}
+	text := ""
+	for _, pod := range pods.Items {
+		log, err := c.Core.CoreV1().Pods(namespace).GetLogs(pod.Name, &corev1.PodLogOptions{TailLines: &lines}).DoRaw(ctx)
+		if err == nil {
+			text += string(log)
+		}
+	}
+	return text
+}
+
 func (c *Client) lastLog(ctx context.Context, namespace, pod, container string) string {
 	lines := int64(5)
 	log, err := c.Core.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Previous: true, TailLines: &lines}).DoRaw(ctx)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -252,6 +253,23 @@ func (c *Cluster) APIServerLog(context.Context) (string, error) {
 		return "", fmt.Errorf("could not read the API server's log: %w", err)
 	}
 	return stamped(string(text), time.Now()), nil
+}
+
+// APIServerFlags are the flags of the API server as it runs, without dashes.
+func (c *Cluster) APIServerFlags(context.Context) ([]string, error) {
+	running, pid := c.apiServer().Running()
+	if !running {
+		return nil, fmt.Errorf("the API server of cluster %q does not run", c.spec.Name)
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil, fmt.Errorf("could not read the command line of the API server: %w", err)
+	}
+	var flags []string
+	for _, argument := range strings.Split(string(text), "\x00")[1:] {
+		flags = append(flags, strings.TrimPrefix(argument, "--"))
+	}
+	return flags, nil
 }
 
 // CollectLogs copies the processes' logs to a folder.

@@ -105,12 +105,16 @@ func (r *Runtime) handle(name string) *process.Cluster {
 		APIPort:       e.Record.APIPorts[c.Name],
 		EtcdPort:      e.Record.InternalPorts[etcdPort(c.Name)],
 		EtcdPeerPort:  e.Record.InternalPorts[etcdPeerPort(c.Name)],
-		APIServerArgs: steps.APIServerFlags(e, c, e.CAFile(), e.Dir.Path(environment.NodeFile(c.Name, steps.AuthenticationFile)...)),
+		APIServerArgs: r.apiServerFlags(c),
 	})
 	if r.files != nil { // else it can start nothing, and must not be stored
 		r.handles[c.Name] = handle
 	}
 	return handle
+}
+
+func (r *Runtime) apiServerFlags(c profiles.Cluster) map[string]string {
+	return steps.APIServerFlags(r.env, c, r.env.CAFile(), r.env.Dir.Path(environment.NodeFile(c.Name, steps.AuthenticationFile)...))
 }
 
 // program is the file of a binary, or "" before findPrograms.
@@ -137,6 +141,12 @@ func (r *Runtime) State(ctx context.Context, c string) (string, error) { return 
 // APIServerLog implements proofs.Runtime.
 func (r *Runtime) APIServerLog(ctx context.Context, c string) (string, error) {
 	return r.handle(c).APIServerLog(ctx)
+}
+
+// APIServerFlags implements diagnosis.Runtime.
+func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, want map[string]string, err error) {
+	have, err = r.handle(c).APIServerFlags(ctx)
+	return have, r.apiServerFlags(*r.env.Record.Profile.Cluster(c)), err
 }
 
 // Kubectl implements proofs.Runtime with the kubectl of the cluster's version.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/devenv-oidc/devenv/provision"
@@ -74,6 +75,15 @@ func CheckRunning(ctx context.Context, e Environment) error {
 	}
 	if err := stamped(log); err != nil {
 		return err
+	}
+	have, flags, err := r.APIServerFlags(ctx, e.Cluster)
+	if err != nil {
+		return fmt.Errorf("its APIServerFlags: %w", err)
+	}
+	for name, value := range flags {
+		if !slices.Contains(have, name+"="+value) {
+			return fmt.Errorf("its API server runs without --%s=%s", name, value)
+		}
 	}
 	version, err := r.Kubectl(ctx, e.Cluster, nil, "version", "--client")
 	if err != nil || !strings.Contains(version, "Client Version") {

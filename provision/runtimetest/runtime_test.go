@@ -19,7 +19,7 @@ type fakeRuntime struct {
 	found   bool
 
 	// what is wrong with it
-	endless, speechless, careless bool
+	endless, speechless, careless, flagless bool
 }
 
 var _ provision.Runtime = (*fakeRuntime)(nil)
@@ -44,6 +44,13 @@ func (f *fakeRuntime) State(ctx context.Context, _ string) (string, error) {
 
 func (f *fakeRuntime) APIServerLog(ctx context.Context, _ string) (string, error) {
 	return f.cluster.APIServerLog(ctx)
+}
+
+func (f *fakeRuntime) APIServerFlags(context.Context, string) ([]string, map[string]string, error) {
+	if f.flagless {
+		return nil, map[string]string{"oidc-client-id": "kubernetes"}, nil
+	}
+	return []string{"oidc-client-id=kubernetes"}, map[string]string{"oidc-client-id": "kubernetes"}, nil
 }
 
 func (f *fakeRuntime) Kubectl(context.Context, string, []byte, ...string) (string, error) {
@@ -110,6 +117,7 @@ func TestWhatIsWrongWithARuntimeIsFound(t *testing.T) {
 		"its Made says no": {cluster: &fake{machine: &machine{}}},
 		"the state of cluster main is stopped, not running":    {cluster: &fake{machine: &machine{there: true, complete: true}}},
 		"a line of the API server's log":                       {cluster: unstamped},
+		"its API server runs without --oidc-client-id=":        {cluster: up(), flagless: true},
 		"its Kubectl says":                                     {cluster: up(), speechless: true},
 		"Abandon with nothing under way answers true, not fal": {cluster: up(), careless: true},
 	} {
