@@ -30,6 +30,9 @@ type Runtime interface {
 	// APIServerFlags are the flags of a cluster's API server as it runs, and
 	// those that devenv gave it; without dashes.
 	APIServerFlags(ctx context.Context, cluster string) (have []string, want map[string]string, err error)
+	// RestartAPIServer restarts a cluster's API server; it does not wait until
+	// that is ready again.
+	RestartAPIServer(ctx context.Context, cluster string) error
 	// Kubectl runs the runtime's own kubectl where a cluster's nodes are.
 	Kubectl(ctx context.Context, cluster string, kubeconfig []byte, args ...string) (string, error)
 	// Processes are those that the runtime itself owns.

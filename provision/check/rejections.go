@@ -53,6 +53,23 @@ func (c *Cluster) Rejections(ctx context.Context, list []Rejection) []Result {
 	return results
 }
 
+// SaysUnknownKey says whether the API server's log has, since a time, the reason
+// that it could not verify a token's signature with the issuer's keys.
+func (c *Cluster) SaysUnknownKey(ctx context.Context, since time.Time) bool {
+	log, err := c.Log(ctx)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(log) {
+		stamp, text, _ := strings.Cut(line, " ")
+		at, err := time.Parse(time.RFC3339Nano, stamp)
+		if err == nil && at.After(since) && strings.Contains(text, "failed to verify id token signature") {
+			return true
+		}
+	}
+	return false
+}
+
 // logged waits for a line of the API server's log, not older than since, that
 // matches; it returns what matched.
 func (c *Cluster) logged(ctx context.Context, since time.Time, reason *regexp.Regexp) (string, error) {

@@ -52,6 +52,14 @@ func (c *Cluster) assertFlags(ctx context.Context) error {
 	return missingFlags(c.spec.APIServerArgs, pod.Spec.Containers[0].Command)
 }
 
+// MissingFlagsError says that the API server's static pod was changed, or that
+// kubeadm dropped a patch.
+type MissingFlagsError struct{ Flags []string }
+
+func (e *MissingFlagsError) Error() string {
+	return "the API server runs without " + strings.Join(e.Flags, " ")
+}
+
 // missingFlags names the flags that a command line lacks.
 func missingFlags(want map[string]string, command []string) error {
 	have := map[string]bool{}
@@ -65,7 +73,7 @@ func missingFlags(want map[string]string, command []string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("the API server runs without %s", strings.Join(missing, " "))
+		return &MissingFlagsError{Flags: missing}
 	}
 	return nil
 }
@@ -83,6 +91,16 @@ func (c *Cluster) APIServerFlags(ctx context.Context) ([]string, error) {
 		flags = append(flags, strings.TrimPrefix(argument, "--"))
 	}
 	return flags, nil
+}
+
+// RestartAPIServer kills the API server; kubelet starts it again. Asked to end, it
+// would wait a minute for those who watch.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	const kill = `for f in /proc/[0-9]*/cmdline; do if tr '\0' '\n' < "$f" 2>/dev/null | head -n 1 | grep -q '^kube-apiserver$'; then f="${f#/proc/}"; kill -9 "${f%/cmdline}"; fi; done`
+	if _, err := c.engine.output(ctx, "exec", c.Node(), "sh", "-c", kill); err != nil {
+		return fmt.Errorf("could not restart the API server of the node %s: %w", c.Node(), err)
+	}
+	return nil
 }
 
 // APIServerLog returns the last lines of the API server's log, each with its

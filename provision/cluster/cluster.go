@@ -56,16 +56,22 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	running := len(found) > 0
+	running, unpaused := len(found) > 0, false
 	for _, f := range found {
 		if f.Files != c.spec.Files {
 			return false, &NotOursError{Name: c.spec.Name}
 		}
 		running = running && f.Running
+		if f.Paused { // nothing on it would ever answer
+			if _, err := c.engine.output(ctx, "unpause", f.Name); err != nil {
+				return false, fmt.Errorf("could not unpause the node %s: %w", f.Name, err)
+			}
+			unpaused = true
+		}
 	}
 	switch {
 	case running && c.spec.Complete():
-		return false, c.waitForContainerd(ctx) // it may be just starting
+		return unpaused, c.waitForContainerd(ctx) // it may be just starting
 	case len(found) > 0 && c.spec.Complete():
 		for _, f := range found {
 			if _, err := c.engine.output(ctx, "start", f.Name); err != nil {
@@ -139,8 +145,8 @@ func (c *Cluster) Delete(ctx context.Context) (changed bool, err error) {
 	return len(found) > 0, nil
 }
 
-// State says what there is of the cluster: "absent", "stopped", "incomplete"
-// or "running".
+// State says what there is of the cluster: "absent", "stopped", "paused",
+// "incomplete" or "running".
 func (c *Cluster) State(ctx context.Context) (string, error) {
 	found, err := c.engine.containers(ctx, c.spec.Name)
 	if err != nil {
@@ -155,6 +161,8 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 		return "incomplete", nil
 	case !found[0].Running:
 		return "stopped", nil
+	case found[0].Paused:
+		return "paused", nil
 	}
 	return "running", nil
 }

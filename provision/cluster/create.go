@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,9 @@ func (c *Cluster) create() error {
 	if err != nil {
 		return err
 	}
+	if err := c.keepFromProxies(); err != nil {
+		return err
+	}
 	running := &creation{done: make(chan struct{})}
 	c.mu.Lock()
 	c.creation = running
@@ -49,6 +53,27 @@ func (c *Cluster) create() error {
 			running.err = os.WriteFile(c.spec.completePath(), nil, 0o600)
 		}
 	}()
+	return nil
+}
+
+// keepFromProxies adds the issuer's names to NO_PROXY: kind hands the proxy
+// variables of its own process to the node, and kubeadm to the API server, which
+// would ask the proxy for the issuer. Go exempts only localhost itself.
+func (c *Cluster) keepFromProxies() error {
+	if os.Getenv("HTTPS_PROXY")+os.Getenv("https_proxy")+os.Getenv("HTTP_PROXY")+os.Getenv("http_proxy") == "" {
+		return nil
+	}
+	for _, variable := range []string{"NO_PROXY", "no_proxy"} {
+		list := strings.Split(os.Getenv(variable), ",")
+		for _, name := range append([]string{"localhost", "127.0.0.1", ".localhost"}, c.spec.HostAliases...) {
+			if !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
+		if err := os.Setenv(variable, strings.TrimPrefix(strings.Join(list, ","), ",")); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -99,7 +99,8 @@ func lastLines(text string, n int) string {
 // container is one node of a kind cluster.
 type container struct {
 	Name    string
-	Running bool
+	Running bool // also while it is paused
+	Paused  bool
 	Files   string // the host folder mounted at filesMount; "" if none is
 }
 
@@ -125,7 +126,7 @@ func (e *Engine) containers(ctx context.Context, cluster string) ([]container, e
 	}
 	var inspected []struct {
 		Name   string
-		State  struct{ Running bool }
+		State  struct{ Running, Paused bool }
 		Mounts []struct{ Source, Destination string }
 	}
 	if err := json.Unmarshal([]byte(text), &inspected); err != nil {
@@ -133,7 +134,7 @@ func (e *Engine) containers(ctx context.Context, cluster string) ([]container, e
 	}
 	var list []container
 	for _, i := range inspected {
-		c := container{Name: strings.TrimPrefix(i.Name, "/"), Running: i.State.Running}
+		c := container{Name: strings.TrimPrefix(i.Name, "/"), Running: i.State.Running, Paused: i.State.Paused}
 		for _, m := range i.Mounts {
 			if m.Destination == filesMount {
 				c.Files = m.Source

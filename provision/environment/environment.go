@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
@@ -110,7 +111,13 @@ func (e *Environment) readCA(file, what string) (*trust.CA, error) {
 	if err := errors.Join(certErr, keyErr); err != nil {
 		return nil, fmt.Errorf("could not read the environment's %s: %w", what, err)
 	}
-	return trust.ParseCA(cert, key)
+	ca, err := trust.ParseCA(cert, key)
+	if err != nil {
+		return nil, failure.New(failure.Prerequisite, fmt.Errorf("%s and %s do not belong together: %w", e.Dir.Path(file+".crt"), e.Dir.Path(file+".key"), err),
+			"put back the files that devenv wrote",
+			"or recreate the environment, its data will be lost: devenv up --recreate"+record.NameFlag(e.Name())+e.Record.Arguments)
+	}
+	return ca, nil
 }
 
 // IssuerClient speaks https to the issuer: it trusts the environment's CA alone

@@ -27,6 +27,10 @@ func (r *Runtime) installCertManager(c profiles.Cluster) plan.Ensure {
 			return changed, err
 		}
 		for _, d := range certificates.Deployments {
+			scaled, err := admin.EnsureScaled(ctx, certificates.Namespace, d)
+			if changed = changed || scaled; err != nil {
+				return changed, err
+			}
 			if err := admin.WaitAvailable(ctx, certificates.Namespace, d); err != nil {
 				return changed, err
 			}

@@ -50,7 +50,12 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		installed, err := steps.InstallPinnedChart(ctx, r.env, admin, "dex", chart.Release{
 			Name: identity.Release, Namespace: identity.Namespace, Adjust: identity.Adjust, Values: values,
 		}, r.env.Spec().Dex.Values)
-		return changed || did || madeServing || madeGRPC || installed, err
+		changed = changed || did || madeServing || madeGRPC || installed
+		if err != nil {
+			return changed, err
+		}
+		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.Release)
+		return changed || scaled, err
 	}
 }
 

@@ -3,12 +3,15 @@ package kindruntime
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/plan"
@@ -63,19 +66,29 @@ func waitForCoreDNS(ctx context.Context, admin *kube.Client) (config *corev1.Con
 	return config, err
 }
 
-// withRules adds rules to the first server block of a Corefile, those that it
-// does not have.
+// serverBlock is the line that opens a server block of a Corefile, and not a
+// snippet, whose name is in parentheses (https://coredns.io/manual/toc).
+var serverBlock = regexp.MustCompile(`(?m)^[^\s#(}][^\n{]*\{[ \t]*(#[^\n]*)?$\n?`)
+
+// withRules adds rules to the server block of a Corefile that answers for all
+// names, or else to the first: those that it does not have.
 func withRules(corefile string, rules []string) (string, error) {
-	head, rest, ok := strings.Cut(corefile, "{\n")
-	if !ok {
-		return "", fmt.Errorf("could not read CoreDNS's Corefile: it has no server block")
+	blocks := serverBlock.FindAllStringIndex(corefile, -1)
+	if len(blocks) == 0 {
+		return "", failure.Newf(failure.Provisioning, "could not read CoreDNS's Corefile: it has no server block").
+			Hint("put one back, as in https://coredns.io/manual/toc: kubectl --namespace kube-system edit configmap coredns")
 	}
+	opened := blocks[0]
+	if i := slices.IndexFunc(blocks, func(b []int) bool { return corefile[b[0]] == '.' }); i >= 0 {
+		opened = blocks[i]
+	}
+	head, rest := corefile[:opened[1]], corefile[opened[1]:]
 	for _, rule := range rules {
-		if !strings.Contains(rest, rule) {
+		if !strings.Contains(rest, strings.TrimSpace(rule)) {
 			rest = rule + rest
 		}
 	}
-	return head + "{\n" + rest, nil
+	return head + rest, nil
 }
 
 // dnsRules are for the names of the issuer and of the endpoints. In the cluster

@@ -7,6 +7,7 @@ import (
 
 	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
@@ -15,6 +16,7 @@ func (r *Runtime) explain(err error) error {
 	var (
 		notOurs      *cluster.NotOursError
 		unprivileged *cluster.UnprivilegedError
+		missing      *cluster.MissingFlagsError
 	)
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
@@ -23,6 +25,10 @@ func (r *Runtime) explain(err error) error {
 		return failure.New(failure.Prerequisite, err,
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",
 			"or delete it yourself: kind delete cluster --name "+notOurs.Name)
+	case errors.As(err, &missing):
+		return failure.New(failure.Provisioning, err,
+			"put them back in /etc/kubernetes/manifests/kube-apiserver.yaml on the node",
+			"or recreate the cluster, its data will be lost: devenv up --recreate"+record.NameFlag(r.env.Name())+r.env.Record.Arguments)
 	case errors.As(err, &unprivileged):
 		return failure.New(failure.Prerequisite, &failure.UnsuitableError{Err: err},
 			"the nodes of a cluster are privileged containers: run the engine where they are allowed",

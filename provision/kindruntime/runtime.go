@@ -144,6 +144,11 @@ func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, 
 	return have, r.spec(c).APIServerArgs, err
 }
 
+// RestartAPIServer implements steps.Runtime.
+func (r *Runtime) RestartAPIServer(ctx context.Context, c string) error {
+	return r.handle(c).RestartAPIServer(ctx)
+}
+
 // Kubectl implements proofs.Runtime with the node's own kubectl.
 func (r *Runtime) Kubectl(ctx context.Context, c string, kubeconfig []byte, args ...string) (string, error) {
 	var out bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -50,14 +51,24 @@ func PollEvery(ctx context.Context, interval time.Duration, what string, ask fun
 // ends first, the error tells what its pods say.
 func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) error {
 	var deployment *appsv1.Deployment
+	var final error
 	err := Poll(ctx, fmt.Sprintf("Deployment %s/%s", namespace, name), func(ctx context.Context) error {
 		have, err := c.Core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		deployment = have
-		return rolledOut(have)
+		if err = rolledOut(have); err == nil {
+			return nil
+		}
+		if final = c.cannotStart(ctx, have); final != nil {
+			return nil
+		}
+		return err
 	})
+	if final != nil {
+		err = fmt.Errorf("gave up while waiting for Deployment %s/%s: %w", namespace, name, final)
+	}
 	if err == nil || deployment == nil || deployment.Spec.Selector == nil {
 		return err
 	}
@@ -77,6 +88,20 @@ func Deployments(objects []Object) []types.NamespacedName {
 		list = append(list, types.NamespacedName{Namespace: cmp.Or(u.GetNamespace(), metav1.NamespaceDefault), Name: u.GetName()})
 	}
 	return list
+}
+
+// EnsureScaled gives a Deployment that was scaled to 0 one pod again: Helm takes
+// its release for unchanged, and nobody else would.
+func (c *Client) EnsureScaled(ctx context.Context, namespace, deployment string) (changed bool, err error) {
+	scale, err := c.Core.AppsV1().Deployments(namespace).GetScale(ctx, deployment, metav1.GetOptions{})
+	if err == nil && scale.Spec.Replicas == 0 {
+		scale.Spec.Replicas, changed = 1, true
+		_, err = c.Core.AppsV1().Deployments(namespace).UpdateScale(ctx, deployment, scale, metav1.UpdateOptions{FieldManager: FieldManager})
+	}
+	if err != nil {
+		return false, fmt.Errorf("could not scale the Deployment %s/%s: %w", namespace, deployment, err)
+	}
+	return changed, nil
 }
 
 // AnnotatePods sets an annotation of a Deployment's pods, which replaces the
@@ -139,6 +164,38 @@ func rolledOut(d *appsv1.Deployment) error {
 	}
 	return nil
 }
+
+// cannotStart is the reason by which a pod of a Deployment never starts, nil
+// where there is none yet. Kubelet tries a pull twice before it backs off.
+func (c *Client) cannotStart(ctx context.Context, d *appsv1.Deployment) error {
+	pods, err := c.Core.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+	if err != nil {
+		return nil
+	}
+	for _, pod := range pods.Items {
+		if !slices.Equal(images(pod.Spec), images(d.Spec.Template.Spec)) {
+			continue // of an earlier version, and about to be replaced
+		}
+		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+			if w := s.State.Waiting; w != nil && slices.Contains(neverStarts, w.Reason) {
+				return fmt.Errorf("the image %s cannot be pulled: %s", s.Image, w.Reason)
+			}
+		}
+	}
+	return nil
+}
+
+func images(s corev1.PodSpec) []string {
+	var list []string
+	for _, c := range append(slices.Clone(s.InitContainers), s.Containers...) {
+		list = append(list, c.Image)
+	}
+	return list
+}
+
+// neverStarts are the reasons of kubelet that do not pass by waiting
+// (k8s.io/kubernetes, pkg/kubelet/images/types.go).
+var neverStarts = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 
 // explainPods tells what keeps pods from running: their containers' states,
 // the last lines of those that crashed, and their events.

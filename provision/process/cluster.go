@@ -272,6 +272,15 @@ func (c *Cluster) APIServerFlags(context.Context) ([]string, error) {
 	return flags, nil
 }
 
+// RestartAPIServer ends the API server and starts it again.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	if _, err := c.apiServer().Stop(ctx); err != nil {
+		return err
+	}
+	_, err := c.ensure(ctx, c.apiServer(), c.spec.APIPort)
+	return err
+}
+
 // CollectLogs copies the processes' logs to a folder.
 func (c *Cluster) CollectLogs(folder string) error {
 	for _, p := range c.Processes() {

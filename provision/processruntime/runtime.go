@@ -149,6 +149,11 @@ func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, 
 	return have, r.apiServerFlags(*r.env.Record.Profile.Cluster(c)), err
 }
 
+// RestartAPIServer implements steps.Runtime.
+func (r *Runtime) RestartAPIServer(ctx context.Context, c string) error {
+	return r.handle(c).RestartAPIServer(ctx)
+}
+
 // Kubectl implements proofs.Runtime with the kubectl of the cluster's version.
 func (r *Runtime) Kubectl(ctx context.Context, c string, kubeconfig []byte, args ...string) (string, error) {
 	if _, err := r.findPrograms(ctx); err != nil {

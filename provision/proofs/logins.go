@@ -2,7 +2,11 @@ package proofs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
@@ -32,9 +36,25 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 	if err != nil {
 		return err
 	}
-	return kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
-		return target.Accepts(ctx, login)
+	var unknown error
+	began := time.Now().Add(-time.Second) // the log's clock is the node's
+	err = kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
+		err := target.Accepts(ctx, login)
+		if apierrors.IsUnauthorized(err) && target.SaysUnknownKey(ctx, began) {
+			unknown = &UnknownKeyError{Cluster: c.Name}
+			return nil // nothing to wait for: it asks for the keys every ten minutes
+		}
+		return err
 	})
+	return errors.Join(err, unknown)
+}
+
+// UnknownKeyError says that a cluster's API server does not know the key by
+// which Dex signs.
+type UnknownKeyError struct{ Cluster string }
+
+func (e *UnknownKeyError) Error() string {
+	return fmt.Sprintf("the API server of cluster %q does not know the key that Dex signs with", e.Cluster)
 }
 
 // login logs a user in with the client whose tokens a cluster accepts.

@@ -53,6 +53,8 @@ func (f *fakeRuntime) APIServerFlags(context.Context, string) ([]string, map[str
 	return []string{"oidc-client-id=kubernetes"}, map[string]string{"oidc-client-id": "kubernetes"}, nil
 }
 
+func (f *fakeRuntime) RestartAPIServer(context.Context, string) error { return nil }
+
 func (f *fakeRuntime) Kubectl(context.Context, string, []byte, ...string) (string, error) {
 	if f.speechless {
 		return "", nil

@@ -9,6 +9,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/access"
 	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/proofs"
 	"github.com/devenv-oidc/devenv/provision/record"
@@ -54,10 +55,30 @@ func BindRoles(e *environment.Environment, c profiles.Cluster) plan.Ensure {
 	}
 }
 
-// WaitForToken waits until a cluster accepts a token; it changes nothing.
-func WaitForToken(e *environment.Environment, c profiles.Cluster, runtime proofs.Runtime) plan.Ensure {
-	return func(ctx context.Context) (bool, error) {
-		return false, proofs.FirstToken(ctx, e, runtime, c)
+// Runtime is what steps need of whatever runs the environment.
+type Runtime interface {
+	proofs.Runtime
+	// RestartAPIServer restarts a cluster's API server; it does not wait until
+	// that is ready again.
+	RestartAPIServer(ctx context.Context, cluster string) error
+}
+
+// WaitForToken waits until a cluster accepts a token. An API server caches the
+// issuer's keys for ten minutes: where Dex lost its own, and so signs with a new
+// one, the API server is restarted.
+func WaitForToken(e *environment.Environment, c profiles.Cluster, runtime Runtime) plan.Ensure {
+	return func(ctx context.Context) (changed bool, err error) {
+		err = proofs.FirstToken(ctx, e, runtime, c)
+		var unknown *proofs.UnknownKeyError
+		if !errors.As(err, &unknown) {
+			return false, err
+		}
+		if err := runtime.RestartAPIServer(ctx, c.Name); err != nil {
+			return false, err
+		}
+		return true, kube.Poll(ctx, "the restarted API server to accept a token", func(ctx context.Context) error {
+			return proofs.FirstToken(ctx, e, runtime, c)
+		})
 	}
 }
 

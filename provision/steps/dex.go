@@ -3,14 +3,18 @@ package steps
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/plan"
+	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/session"
 )
 
@@ -38,7 +42,18 @@ func WaitForIssuer(e *environment.Environment, wait func(ctx context.Context, as
 		if err != nil {
 			return false, err
 		}
-		return false, wait(ctx, func(ctx context.Context) error { return identity.Discover(ctx, client, e.Issuer()) })
+		var foreign error
+		err = wait(ctx, func(ctx context.Context) error {
+			err := identity.Discover(ctx, client, e.Issuer())
+			if errors.As(err, &x509.UnknownAuthorityError{}) { // no waiting makes it another
+				foreign = failure.New(failure.Prerequisite, fmt.Errorf("the certificate of the issuer %s is not signed by %s: %w", e.Issuer(), e.CAFile(), err),
+					"put back the ca.crt and ca.key that devenv wrote",
+					"or recreate the environment, its data will be lost: devenv up --recreate"+record.NameFlag(e.Name())+e.Record.Arguments)
+				return nil
+			}
+			return err
+		})
+		return false, errors.Join(err, foreign)
 	}
 }
 

@@ -44,7 +44,7 @@ func Workloads(e *environment.Environment, c profiles.Cluster, after []string) [
 
 // Finally adds to a plan what comes last: trust and connections between
 // clusters, and the check, which needs every other step.
-func Finally(e *environment.Environment, runtime proofs.Runtime, steps []plan.Step) []plan.Step {
+func Finally(e *environment.Environment, runtime Runtime, steps []plan.Step) []plan.Step {
 	for _, c := range e.Spec().Clusters {
 		issuers := c.Trust.Issuers()
 		if len(issuers) == 0 {
@@ -79,7 +79,7 @@ func knownAfter(e *environment.Environment, part any) []string {
 	return after
 }
 
-func prove(e *environment.Environment, runtime proofs.Runtime) plan.Ensure {
+func prove(e *environment.Environment, runtime Runtime) plan.Ensure {
 	return func(ctx context.Context) (bool, error) {
 		report, err := proofs.Check(ctx, e, runtime)
 		if err != nil {

@@ -27,7 +27,12 @@ func CreateCAs(e *environment.Environment) (changed bool, err error) {
 		return made, err
 	}
 	madeGRPC, err := createCA(e, "devenv "+e.Name()+" Dex administration", trust.Anything, "grpc-ca")
-	return made || madeGRPC, err
+	if err != nil {
+		return made || madeGRPC, err
+	}
+	_, caErr := e.CA() // files that somebody replaced are named now, and not by what fails later
+	_, grpcErr := e.GRPCCA()
+	return made || madeGRPC, errors.Join(caErr, grpcErr)
 }
 
 func createCA(e *environment.Environment, name string, constraint trust.Constraint, file string) (changed bool, err error) {
