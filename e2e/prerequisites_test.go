@@ -52,8 +52,8 @@ func TestMissingImage(t *testing.T) {
 // right needs nothing but another up.
 func TestFailureQuotesThePod(t *testing.T) {
 	needShared(t)
-	devenv(t, "up", "--name", beside, "--timeout", "15s", "--set", "spec.dex.values.image.tag=no-such-tag").
-		wants(t, 4, "the limit of 15s was reached while waiting for Deployment dex/dex", "no-such-tag", "event: Failed", "hint: continue where it stopped: devenv up --name "+beside)
+	devenv(t, "up", "--name", beside, "--set", "spec.dex.values.image.tag=no-such-tag").
+		wants(t, 4, "gave up while waiting for Deployment dex/dex: the image ghcr.io/dexidp/dex:no-such-tag cannot be pulled: ImagePullBackOff", "event: Failed", "hint: continue where it stopped: devenv up --name "+beside)
 	if s := statusOf(t, beside); s.Ready {
 		t.Error("status says that it is ready")
 	}

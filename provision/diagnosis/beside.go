@@ -38,6 +38,9 @@ func (d *login) certificates(ctx context.Context) finding {
 		return failed(err.Error(), d.again())
 	}
 	for _, name := range certificates.Deployments {
+		if scale, err := admin.Core.AppsV1().Deployments(certificates.Namespace).GetScale(ctx, name, metav1.GetOptions{}); err == nil && scale.Spec.Replicas == 0 {
+			return failed(fmt.Sprintf("cert-manager's Deployment %s/%s does not run: it is scaled to 0", certificates.Namespace, name), d.again())
+		}
 		if err := admin.Available(ctx, certificates.Namespace, name); err != nil {
 			return failed(fmt.Sprintf("cert-manager's Deployment %s/%s does not run: %v", certificates.Namespace, name, err), d.again())
 		}

@@ -63,6 +63,9 @@ func (d *login) apiServer(ctx context.Context) finding {
 	if _, err := admin.Core.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
 		return failed(fmt.Sprintf("the API server on %s is not ready: %v", admin.Config.Host, err), d.again()).withLog(d.lastError(ctx))
 	}
+	if _, err := admin.Core.CoreV1().Namespaces().Get(ctx, metav1.NamespaceDefault, metav1.GetOptions{}); err != nil {
+		return failed(fmt.Sprintf("the API server on %s is not ready: it reads nothing from etcd: %v", admin.Config.Host, err), d.again()).withLog(d.lastError(ctx))
+	}
 	d.reachable = true
 	return ok("ready on " + admin.Config.Host)
 }

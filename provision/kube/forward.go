@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,19 +14,29 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
+// readyLimit is how long a Deployment that was available can be without a ready
+// pod: its node or its API server has just restarted.
+const readyLimit = 30 * time.Second
+
 // Forward opens a port on the host's loopback that leads to a port of a ready
 // pod, until stop is called.
 func (c *Client) Forward(ctx context.Context, namespace, selector string, port int) (address string, stop func(), err error) {
-	pods, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return "", nil, fmt.Errorf("could not find a pod to forward to: %w", err)
-	}
-	for _, pod := range pods.Items {
-		if pod.DeletionTimestamp == nil && ready(&pod) {
-			return c.forwardTo(ctx, &pod, port)
+	limited, cancel := context.WithTimeoutCause(ctx, readyLimit, fmt.Errorf("the limit of %s was reached", readyLimit))
+	defer cancel()
+	err = Poll(limited, "a pod to forward to", func(ctx context.Context) error {
+		pods, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			return err
 		}
-	}
-	return "", nil, fmt.Errorf("no pod %s in namespace %s is ready", selector, namespace)
+		for _, pod := range pods.Items {
+			if pod.DeletionTimestamp == nil && ready(&pod) {
+				address, stop, err = c.forwardTo(ctx, &pod, port)
+				return err
+			}
+		}
+		return fmt.Errorf("no pod %s in namespace %s is ready", selector, namespace)
+	})
+	return address, stop, err
 }
 
 func ready(pod *corev1.Pod) bool {
