@@ -51,6 +51,15 @@ e2e: build browser ## end-to-end tests on real clusters
 bench: build ## bare kind and devenv up on both runtimes, timed in turn
 	@$(call with-sources,lab) go test -count=1 -timeout=40m -run='^$$' -bench=FirstToken -benchtime=3x $(ARGS) ./e2e
 
+# How long each fuzz target looks for input that breaks it.
+FUZZTIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## look for tokens, profiles and plug-in input that break their readers
+	go test -run='^$$' -fuzz=FuzzToken -fuzztime=$(FUZZTIME) ./provision/jwt
+	go test -run='^$$' -fuzz=FuzzLoadFile -fuzztime=$(FUZZTIME) ./profiles
+	go test -run='^$$' -fuzz=FuzzExecAPIVersion -fuzztime=$(FUZZTIME) ./provision/session
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || (echo "run gofmt -w on these" >&2; exit 1)

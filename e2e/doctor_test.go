@@ -118,19 +118,19 @@ func TestDoctorNamesTheHop(t *testing.T) {
 		{name: "controller manager killed", plant: ended("main.kube-controller-manager"), hop: "processes", says: "main.kube-controller-manager is ended"},
 		{name: "API server stopped", plant: signal("main.kube-apiserver", syscall.SIGSTOP), hop: "api-server", says: "is not ready", heal: signal("main.kube-apiserver", syscall.SIGCONT)},
 		{name: "etcd stopped", plant: signal("main.etcd", syscall.SIGSTOP), hop: "api-server", says: "is not ready", heal: signal("main.etcd", syscall.SIGCONT)},
-		{name: "administrator's kubeconfig deleted", plant: func(t *testing.T) { must2(t, os.Remove(path("clusters", "main", "admin.kubeconfig"))) }, hop: "api-server", says: "could not read the kubeconfig"},
+		{name: "administrator's kubeconfig deleted", plant: func(t *testing.T) { noError(t, os.Remove(path("clusters", "main", "admin.kubeconfig"))) }, hop: "api-server", says: "could not read the kubeconfig"},
 		{name: "Dex killed", plant: ended("dex"), hop: "issuer", says: "the process dex is ended"},
 		{name: "Dex stopped", plant: signal("dex", syscall.SIGSTOP), hop: "tls", says: "speaks no TLS", heal: signal("dex", syscall.SIGCONT)},
 		{name: "CA replaced", plant: swap(path("ca.crt"), "nonsense"), hop: "tls", says: "do not belong together", heal: back(path("ca.crt"))},
 		{name: "CA's key replaced", plant: func(t *testing.T) {
 			other, err := os.ReadFile(path("grpc-ca.key"))
-			must2(t, err)
+			noError(t, err)
 			swap(path("ca.key"), string(other))(t)
 		}, hop: "tls", says: "do not belong together", heal: back(path("ca.key"))},
 		{name: "another CA", plant: func(t *testing.T) {
 			for _, suffix := range []string{".crt", ".key"} {
 				other, err := os.ReadFile(path("grpc-ca" + suffix))
-				must2(t, err)
+				noError(t, err)
 				swap(path("ca"+suffix), string(other))(t)
 			}
 		}, hop: "tls", says: "does not verify with", heal: func(t *testing.T) { back(path("ca.crt"))(t); back(path("ca.key"))(t) }},
@@ -138,7 +138,7 @@ func TestDoctorNamesTheHop(t *testing.T) {
 		{name: "Dex's clients deleted", plant: ctl(append(dexObjects("delete", "oauth2clients"), "--all")...), hop: "token", says: "invalid_client"},
 		{name: "groups changed", plant: func(t *testing.T) {
 			list, err := kubectl(t, admin, append(dexObjects("get", "passwords"), "--output=name")...)
-			must2(t, err)
+			noError(t, err)
 			for _, object := range strings.Fields(list) {
 				ctl("--namespace=dex", "patch", object, "--type=merge", `--patch={"groups":["strangers"]}`)(t)
 			}
@@ -170,7 +170,7 @@ func TestDoctorNamesTheHop(t *testing.T) {
 	diagnosed(t, name, fault{name: "after lost keys"})
 }
 
-func must2(t *testing.T, err error) {
+func noError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -183,16 +183,16 @@ func TestDoctorExplainsTokens(t *testing.T) {
 	good := strings.TrimSpace(must(t, "token", "--name", plain).stdout)
 	parts := strings.Split(good, ".")
 	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	must2(t, err)
+	noError(t, err)
 	with := func(claim string, value any) string {
 		var claims map[string]any
-		must2(t, json.Unmarshal(text, &claims))
+		noError(t, json.Unmarshal(text, &claims))
 		claims[claim] = value
 		if value == nil {
 			delete(claims, claim)
 		}
 		changed, err := json.Marshal(claims)
-		must2(t, err)
+		noError(t, err)
 		return parts[0] + "." + base64.RawURLEncoding.EncodeToString(changed) + "." + parts[2]
 	}
 	for name, c := range map[string]struct{ token, hop, says string }{
@@ -207,7 +207,7 @@ func TestDoctorExplainsTokens(t *testing.T) {
 		"a changed signature": {with("name", "somebody else"), "authentication", "rejects it with 401"},
 	} {
 		file := filepath.Join(t.TempDir(), "token")
-		must2(t, os.WriteFile(file, []byte(c.token+"\n"), 0o600))
+		noError(t, os.WriteFile(file, []byte(c.token+"\n"), 0o600))
 		f := fault{name: name, hop: c.hop, says: c.says, args: []string{"--token-file", file}}
 		diagnosed(t, plain, f)
 		if r := devenv(t, "doctor", "--name", plain, "--token-file", file); strings.Contains(r.stdout+r.stderr, parts[2]) {
@@ -248,7 +248,7 @@ func TestDamagedNodeHeals(t *testing.T) {
 		{name: "cert-manager scaled to 0", plant: ctl("--namespace=cert-manager", "scale", "deployment", "--all", "--replicas=0"), hop: "certificates", says: "does not run"},
 		{name: "Corefile in another style, without the rule", plant: func(t *testing.T) {
 			text, err := kubectl(t, admin, "--namespace=kube-system", "get", "configmap", "coredns", "--output=jsonpath={.data.Corefile}")
-			must2(t, err)
+			noError(t, err)
 			kept := ".:53 {   # by hand\n"
 			for line := range strings.Lines(text) {
 				if !strings.Contains(line, "rewrite") && !strings.HasPrefix(line, ".") {
@@ -256,7 +256,7 @@ func TestDamagedNodeHeals(t *testing.T) {
 				}
 			}
 			patch, err := json.Marshal(map[string]any{"data": map[string]any{"Corefile": kept}})
-			must2(t, err)
+			noError(t, err)
 			ctl("--namespace=kube-system", "patch", "configmap", "coredns", "--patch="+string(patch))(t)
 		}, hop: "dns", says: "no rule for"},
 	} {
@@ -293,4 +293,40 @@ func TestDamagedNodeHeals(t *testing.T) {
 		"hint: put them back in /etc/kubernetes/manifests/kube-apiserver.yaml on the node", "devenv up --recreate --name "+beside)
 	edit("other", "kubernetes")
 	must(t, "up", "--name", beside)
+}
+
+// Any cluster, by a kubeconfig: here those that devenv wrote, without asking its
+// state.
+func TestDoctorOnAnyCluster(t *testing.T) {
+	needShared(t)
+	folder := t.TempDir()
+	write := func(args ...string) string {
+		file := filepath.Join(folder, fmt.Sprintf("%d", len(filesIn(folder))))
+		noError(t, os.WriteFile(file, []byte(must(t, append(args, "--name", shared)...).stdout), 0o600))
+		return file
+	}
+	admin, user, token := write("kubeconfig", "--flavor", "admin"), write("kubeconfig", "--flavor", "exec"), write("token")
+	other := write("token", "--client", "demo-app")
+	stateless := []string{"DEVENV_HOME=" + filepath.Join(folder, "none")}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says []string
+	}{
+		"an administrator with a token": {[]string{"--kubeconfig", admin, "--token-file", token}, 0, []string{"✓ authentication", "user admin@example.com", "✓ claims"}},
+		"an administrator alone":        {[]string{"--kubeconfig", admin}, 0, []string{"it trusts https://dex.e2e.localhost:", "! token", "sends no token", "user kubernetes-admin"}},
+		"a user with a plug-in":         {[]string{"--kubeconfig", user}, 0, []string{"✓ token             one is sent", "✓ keys", "user admin@example.com"}},
+		"a token for another client":    {[]string{"--kubeconfig", admin, "--token-file", other}, 5, []string{`✗ claims            aud is demo-app, and the API server wants "kubernetes"`}},
+		"no such context":               {[]string{"--kubeconfig", admin, "--context", "none"}, 2, []string{`context "none" does not exist`, "hint: see its contexts"}},
+		"no such file":                  {[]string{"--kubeconfig", filepath.Join(folder, "none")}, 2, []string{"error: could not read the kubeconfig"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runWith(t, stateless, append([]string{"doctor"}, c.args...)...).wants(t, c.code, c.says...)
+		})
+	}
+}
+
+func filesIn(folder string) []os.DirEntry {
+	entries, _ := os.ReadDir(folder)
+	return entries
 }

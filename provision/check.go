@@ -41,6 +41,16 @@ func (e *Environment) Diagnose(ctx context.Context, r LoginRequest) *diagnosis.R
 	return diagnosis.Login(ctx, e.env, e.runtime, r)
 }
 
+// KubeconfigLogin names a cluster that devenv need not know, for
+// DiagnoseKubeconfig.
+type KubeconfigLogin = diagnosis.KubeconfigRequest
+
+// DiagnoseKubeconfig follows the login of a kubeconfig on any cluster. It reads
+// only, and asks nothing of devenv's state.
+func DiagnoseKubeconfig(ctx context.Context, r KubeconfigLogin) (*diagnosis.Report, error) {
+	return diagnosis.Kubeconfig(ctx, r)
+}
+
 // DiagnoseMachine looks at what an environment needs before there is one;
 // sources is the path of a sources file, or empty.
 func DiagnoseMachine(ctx context.Context, home state.Home, sources string) (*diagnosis.Report, error) {

@@ -25,6 +25,8 @@ func doctorCommand() *cli.Command {
 			nameFlag(),
 			&cli.StringFlag{Name: "user", Usage: "`E-MAIL` of the user whose login is followed; the profile's first if not given"},
 			&cli.StringFlag{Name: "token-file", Usage: "explain the token in a `FILE` (- for stdin) instead of a new one"},
+			&cli.StringFlag{Name: "kubeconfig", Usage: "follow the login of a kubeconfig `FILE` on any cluster; devenv's own state is not asked"},
+			&cli.StringFlag{Name: "context", Usage: "`CONTEXT` of that kubeconfig; the current one if not given"},
 			outputFlag("text", "json"),
 		},
 		Action: doctor,
@@ -57,6 +59,9 @@ func diagnose(c *cli.Context) (*diagnosis.Report, error) {
 	token, err := readToken(c)
 	if err != nil {
 		return nil, err
+	}
+	if file := c.String("kubeconfig"); file != "" {
+		return provision.DiagnoseKubeconfig(c.Context, provision.KubeconfigLogin{File: file, Context: c.String("context"), Token: token})
 	}
 	if name := c.String("name"); !c.IsSet("name") && token == "" && !home.Dir(name).Exists() {
 		return provision.DiagnoseMachine(c.Context, home, sourcesFile())

@@ -38,9 +38,9 @@ const hopLimit = 5 * time.Second
 func Login(ctx context.Context, e *environment.Environment, runtime Runtime, r LoginRequest) *Report {
 	d := &login{Environment: e, runtime: runtime, request: r, cluster: e.First()}
 	report := &Report{}
-	follow(ctx, report, d.limited(d.path()))
+	follow(ctx, report, limited(d.path()))
 	if d.reachable {
-		besides(ctx, report, d.limited(d.beside()))
+		besides(ctx, report, limited(d.beside()))
 	}
 	return report
 }
@@ -91,7 +91,8 @@ func (d *login) beside() []hop {
 	return []hop{{"dns", d.dns}, {"certificates", d.certificates}, {"workloads", d.workloads}}
 }
 
-func (d *login) limited(hops []hop) []hop {
+// limited gives every hop its limit.
+func limited(hops []hop) []hop {
 	for i := range hops {
 		look := hops[i].look
 		hops[i].look = func(ctx context.Context) finding {

@@ -67,7 +67,7 @@ func (d *login) checkClaims(context.Context) finding {
 	if iss := d.claims["iss"]; iss != d.Issuer() {
 		return failed(fmt.Sprintf("iss is %v, and the API server trusts %s", iss, d.Issuer()), "get a token from this environment: devenv token")
 	}
-	if !slices.Contains(d.audiences(), trust.ClientID) {
+	if !slices.Contains(audiences(d.claims), trust.ClientID) {
 		return failed(fmt.Sprintf("aud is %v, and the API server wants %q", d.claims["aud"], trust.ClientID), "get one for that client: devenv token --client "+trust.ClientID)
 	}
 	if at, err := jwt.Expiry(d.token); err != nil || time.Now().After(at) {
@@ -106,8 +106,9 @@ func orNone(v any) any {
 	return v
 }
 
-func (d *login) audiences() []string {
-	switch aud := d.claims["aud"].(type) {
+// audiences are those of a token: one, or a list (RFC 7519, section 4.1.3).
+func audiences(claims map[string]any) []string {
+	switch aud := claims["aud"].(type) {
 	case string:
 		return []string{aud}
 	case []any:

@@ -1,4 +1,4 @@
-// Package jwt reads tokens as whoever holds one may: without verifying them,
+// Package jwt reads tokens as any holder of one can: without verifying them,
 // which is the API server's business.
 package jwt
 
@@ -13,19 +13,39 @@ import (
 
 // Claims reads a token's claims without verifying it.
 func Claims(token string) (map[string]any, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil, fmt.Errorf("the token is no JWT: it has %d parts, not 3", len(parts))
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return nil, fmt.Errorf("the token's claims: %w", err)
-	}
 	claims := map[string]any{}
-	if err := json.Unmarshal(text, &claims); err != nil {
+	if err := part(token, 1, &claims); err != nil {
 		return nil, fmt.Errorf("the token's claims: %w", err)
+	}
+	if claims == nil { // JSON's null
+		return nil, errors.New("the token's claims are no object")
 	}
 	return claims, nil
+}
+
+// KeyID is the id of the key that a token says it was signed with (RFC 7515,
+// section 4.1.4); "" where it says none.
+func KeyID(token string) string {
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	if err := part(token, 0, &header); err != nil {
+		return ""
+	}
+	return header.KeyID
+}
+
+// part decodes the header or the claims of a token.
+func part(token string, i int, into any) error {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return fmt.Errorf("a JWT has 3 parts, and this has %d", len(parts))
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[i])
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
 }
 
 // Expiry is when a token ends.
