@@ -47,7 +47,8 @@ var floors = [][]string{
 	{"provision/record"},
 	{"provision/plan", "provision/state"},
 	// leaves
-	{"provision/kube", "provision/progress", "provision/trust"},
+	{"provision/kube", "provision/trust"},
+	{"provision/progress"},
 	{"provision/failure", "provision/jwt"},
 	{"profiles"},
 }

@@ -17,10 +17,16 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/devenv-oidc/devenv/provision/progress"
 )
 
 // pollInterval is short: an answer costs a millisecond.
 const pollInterval = 200 * time.Millisecond
+
+// noteAfter is how long a wait is silent, and then how often it says what it
+// waits for.
+var noteAfter = 15 * time.Second
 
 // Poll asks until there is no error or the context ends; then its error says
 // what was waited for and gives the last reason.
@@ -31,10 +37,15 @@ func Poll(ctx context.Context, what string, ask func(context.Context) error) err
 // PollEvery is Poll at another interval than the usual one.
 func PollEvery(ctx context.Context, interval time.Duration, what string, ask func(context.Context) error) error {
 	var last error
+	next := time.Now().Add(noteAfter)
 	err := wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
 		err := ask(ctx)
 		if err == nil || ctx.Err() == nil || last == nil { // that the context ended is no reason
 			last = err
+		}
+		if now := time.Now(); err != nil && now.After(next) {
+			progress.StillWaiting(ctx, what, last)
+			next = now.Add(noteAfter)
 		}
 		return err == nil, nil
 	})

@@ -75,10 +75,11 @@ func (r *run) start(ctx context.Context) {
 		}
 		r.started[s.ID] = true
 		r.running++
-		r.sink.Emit(progress.Event{Time: time.Now(), Step: s.ID, Title: s.Title, State: progress.Started})
+		started := progress.Event{Time: time.Now(), Step: s.ID, Title: s.Title, State: progress.Started}
+		r.sink.Emit(started)
 		go func() {
 			began := time.Now()
-			changed, err := s.Ensure(ctx)
+			changed, err := s.Ensure(progress.WithStep(ctx, started, r.sink))
 			r.results <- result{s, changed, err, time.Since(began).Seconds()}
 		}()
 	}

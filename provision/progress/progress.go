@@ -13,9 +13,12 @@ import (
 // State of a step.
 type State string
 
-// The states a step goes through: started, then one of the others.
+// The states a step goes through: started, waiting any number of times, then one
+// of the others.
 const (
-	Started   State = "started"
+	Started State = "started"
+	// Waiting says in its Detail what a step has waited for, and the last reason.
+	Waiting   State = "waiting"
 	Changed   State = "changed"
 	Unchanged State = "unchanged"
 	Failed    State = "failed"
@@ -73,7 +76,7 @@ func JSON(w io.Writer) Sink {
 	return Func(func(e Event) { _ = encoder.Encode(e) })
 }
 
-var marks = map[State]string{Changed: "✓", Unchanged: "·", Failed: "✗", Cancelled: "–"}
+var marks = map[State]string{Waiting: "…", Changed: "✓", Unchanged: "·", Failed: "✗", Cancelled: "–"}
 
 func line(e Event) string {
 	if e.State == Note {
@@ -85,6 +88,8 @@ func line(e Event) string {
 		text += "  unchanged"
 	case e.State == Cancelled:
 		text += "  stopped"
+	case e.State == Waiting:
+		text += "  waiting for " + e.Detail
 	case e.Detail != "" && e.State == Changed:
 		text += "  " + e.Detail
 	}

@@ -84,3 +84,28 @@ func screen(written string) []string {
 	}
 	return lines
 }
+
+// A step that waits for long says so: once a line in a log, on its own line on a
+// terminal, which is gone when the step ends.
+func TestWaiting(t *testing.T) {
+	waits := Event{Step: "dex", Title: "Install Dex", State: Waiting, Seconds: 15, Detail: "Deployment dex/dex: 0 of 1 pods are available"}
+	var plain bytes.Buffer
+	Plain(&plain).Emit(waits)
+	if got := plain.String(); got != " … Install Dex                                            15.0s  waiting for Deployment dex/dex: 0 of 1 pods are available\n" {
+		t.Errorf("%q", got)
+	}
+	var out bytes.Buffer
+	terminal := NewTerminal(&out, 120)
+	began := waits
+	began.State, began.Detail, began.Time = Started, "", time.Now()
+	terminal.Emit(began)
+	terminal.Emit(waits)
+	if got := screen(out.String()); len(got) != 1 || !strings.Contains(got[0], "waiting for Deployment dex/dex") {
+		t.Errorf("%q", got)
+	}
+	terminal.Emit(Event{Step: "dex", Title: "Install Dex", State: Changed, Seconds: 20})
+	terminal.Close()
+	if got := screen(out.String()); len(got) != 1 || strings.Contains(got[0], "waiting") || !strings.HasPrefix(got[0], " ✓ Install Dex") {
+		t.Errorf("%q", got)
+	}
+}

@@ -57,10 +57,16 @@ func (t *Terminal) Emit(e Event) {
 		return
 	}
 	for i, r := range t.running {
-		if r.Step == e.Step {
-			t.running = append(t.running[:i], t.running[i+1:]...)
-			break
+		if r.Step != e.Step {
+			continue
 		}
+		if e.State == Waiting {
+			t.running[i].Detail = e.Detail
+			t.redraw("")
+			return
+		}
+		t.running = append(t.running[:i], t.running[i+1:]...)
+		break
 	}
 	text := line(e)
 	if e.State != Note { // which may take several lines
@@ -90,7 +96,11 @@ func (t *Terminal) redraw(above string) {
 	spinner := []rune(frames)
 	for i, r := range t.running {
 		mark := string(spinner[(t.frame+i)%len(spinner)])
-		b.WriteString(t.clip(fmt.Sprintf(" %s %-52s %6.1fs", mark, r.Title, time.Since(r.Time).Seconds())) + "\n")
+		text := fmt.Sprintf(" %s %-52s %6.1fs", mark, r.Title, time.Since(r.Time).Seconds())
+		if r.Detail != "" {
+			text += "  waiting for " + r.Detail
+		}
+		b.WriteString(t.clip(text) + "\n")
 	}
 	t.drawn = len(t.running)
 	_, _ = io.WriteString(t.w, b.String())
