@@ -41,7 +41,7 @@ func TestKilledProcessesComeBack(t *testing.T) {
 			if p := processOf(t, plain, process); p.State != "ended" || p.LastLines == "" {
 				t.Errorf("status says that it is %s, its last lines are %q", p.State, p.LastLines)
 			}
-			devenv(t, "status", "--name", plain).wants(t, 0, process+", ended, its log is ", "ready        no")
+			devenv(t, "status", "--name", plain).wants(t, 0, process+", ended, its log is ", "ready        no", "process "+process+" is ended", "find out why: devenv doctor --name "+plain)
 			r := must(t, "up", "--name", plain)
 			if !strings.Contains(r.stderr, "✓") {
 				t.Errorf("up says that it changed nothing:\n%s", r.stderr)

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/process"
@@ -20,7 +21,9 @@ type Status struct {
 	Runtime string `json:"runtime"`
 	// Ready says that the last `up` went through, that every cluster runs and
 	// that the issuer answers now.
-	Ready    bool            `json:"ready"`
+	Ready bool `json:"ready"`
+	// Problems are why it is not ready; none where it is.
+	Problems []string        `json:"problems,omitempty"`
 	Issuer   IssuerStatus    `json:"issuer"`
 	Clusters []ClusterStatus `json:"clusters"`
 	// Processes that the runtime process started; with kind there are none.
@@ -95,7 +98,13 @@ type ClientStatus struct {
 func (e *Environment) Status(ctx context.Context) (*Status, error) {
 	r := e.env.Record
 	s := e.described()
+	if !r.Ready {
+		s.problem("the last devenv up did not succeed")
+	}
 	findErr := e.runtime.Find(ctx)
+	if findErr != nil {
+		s.problem("%v", findErr)
+	}
 	for _, c := range r.Profile.Spec.Clusters {
 		status := ClusterStatus{
 			Name: c.Name, Server: "https://" + record.Loopback(r.APIPorts[c.Name]),
@@ -108,17 +117,28 @@ func (e *Environment) Status(ctx context.Context) (*Status, error) {
 			}
 			status.State = found
 		}
-		s.Ready = s.Ready && status.State == "running"
+		if status.State != "running" {
+			s.problem("cluster %s is %s", c.Name, status.State)
+		}
 		s.Clusters = append(s.Clusters, status)
 	}
 	s.Processes = e.runtime.Processes()
 	for _, p := range s.Processes {
-		s.Ready = s.Ready && p.State == "running"
+		if p.State != "running" {
+			s.problem("process %s is %s", p.Name, p.State)
+		}
 	}
 	if err := session.AskIssuer(ctx, e.env); err != nil {
-		s.Ready, s.Issuer.Problem = false, err.Error()
+		s.Issuer.Problem = err.Error()
+		s.problem("the issuer does not answer")
 	}
 	return s, nil
+}
+
+// problem is a reason by which the environment is not ready.
+func (s *Status) problem(format string, args ...any) {
+	s.Ready = false
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
 
 // described is what the record alone says.

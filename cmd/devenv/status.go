@@ -38,6 +38,16 @@ func printStatus(w io.Writer, s *provision.Status) error {
 	fmt.Fprintf(t, "environment\t%s, profile %s\n", s.Name, s.Profile)
 	fmt.Fprintf(t, "runtime\t%s\n", s.Runtime)
 	fmt.Fprintf(t, "ready\t%s\n", yesNo(s.Ready))
+	for _, p := range s.Problems {
+		fmt.Fprintf(t, "\t%s\n", p)
+	}
+	if !s.Ready {
+		name := ""
+		if s.Name != provision.DefaultName {
+			name = " --name " + s.Name
+		}
+		fmt.Fprintf(t, "\tfind out why: devenv doctor%s\n", name)
+	}
 	fmt.Fprintf(t, "issuer\t%s\n", s.Issuer.URL)
 	if s.Issuer.Problem != "" {
 		fmt.Fprintf(t, "\tdoes not answer: %s\n", s.Issuer.Problem)
