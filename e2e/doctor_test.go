@@ -245,6 +245,7 @@ func TestDamagedNodeHeals(t *testing.T) {
 		{name: "Dex scaled to 0", plant: ctl("--namespace=dex", "scale", "deployment", "dex", "--replicas=0"), hop: "issuer", says: "scaled to 0"},
 		{name: "node paused", plant: func(t *testing.T) { docker(t, "pause", node(beside)) }, hop: "node", says: "paused"},
 		{name: "Dex's namespace deleted", plant: ctl("delete", "namespace", "dex"), hop: "issuer", says: "there is no Deployment dex/dex"},
+		{name: "the issuer's Service deleted", plant: ctl("--namespace=dex", "delete", "service", "dex-issuer"), hop: "issuer", says: "could not read the issuer's Service"},
 		{name: "cert-manager scaled to 0", plant: ctl("--namespace=cert-manager", "scale", "deployment", "--all", "--replicas=0"), hop: "certificates", says: "does not run"},
 		{name: "Corefile in another style, without the rule", plant: func(t *testing.T) {
 			text, err := kubectl(t, admin, "--namespace=kube-system", "get", "configmap", "coredns", "--output=jsonpath={.data.Corefile}")

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,12 +46,68 @@ func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 			}
 			changed = true
 		}
+		service, err := r.issuerService(ctx, admin, c) // before CoreDNS starts, or it would cache that there is none
+		if err != nil {
+			return changed, err
+		}
 		rolled, err := admin.AnnotatePods(ctx, "kube-system", "coredns", dnsAnnotation, trust.Fingerprint([]byte(corefile)))
 		if err != nil {
 			return changed, err
 		}
+		if !rolled && service != nil {
+			if rolled, err = forgetMissing(ctx, admin, service); err != nil {
+				return changed, err
+			}
+		}
 		return changed || rolled, admin.WaitAvailable(ctx, "kube-system", "coredns")
 	}
+}
+
+// issuerService makes sure that the Service exists to which the issuer's name
+// leads; nil in a cluster where it leads to another cluster's node.
+func (r *Runtime) issuerService(ctx context.Context, admin *kube.Client, c profiles.Cluster) (*corev1.Service, error) {
+	if !r.env.IsFirst(c) {
+		return nil, nil
+	}
+	if _, err := admin.EnsureNamespace(ctx, identity.Namespace); err != nil {
+		return nil, err
+	}
+	if _, err := admin.Apply(ctx, identity.IssuerService(r.env.Record.IssuerPort)); err != nil {
+		return nil, err
+	}
+	name, _, _ := strings.Cut(identity.ServiceHost, ".")
+	service, err := admin.Core.CoreV1().Services(identity.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("could not read the Service %s/%s: %w", identity.Namespace, name, err)
+	}
+	return service, nil
+}
+
+// serviceAnnotation on CoreDNS's pods holds the issuer's Service for which they
+// were replaced.
+const serviceAnnotation = "devenv.dev/issuer-service"
+
+// denialLimit is longer than CoreDNS caches that a name does not exist: 30 s in
+// kubeadm's Corefile.
+const denialLimit = time.Minute
+
+// forgetMissing replaces CoreDNS's pods where they are older than a Service that
+// was created a moment ago: they may have cached that it does not exist.
+func forgetMissing(ctx context.Context, admin *kube.Client, service *corev1.Service) (changed bool, err error) {
+	created := service.CreationTimestamp
+	if time.Since(created.Time) > denialLimit {
+		return false, nil
+	}
+	pods, err := admin.Core.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=kube-dns"})
+	if err != nil {
+		return false, fmt.Errorf("could not list CoreDNS's pods: %w", err)
+	}
+	for _, pod := range pods.Items {
+		if pod.DeletionTimestamp == nil && pod.CreationTimestamp.Before(&created) {
+			return admin.AnnotatePods(ctx, "kube-system", "coredns", serviceAnnotation, string(service.UID))
+		}
+	}
+	return false, nil
 }
 
 // waitForCoreDNS waits for kubeadm's CoreDNS add-on: its configuration and its
