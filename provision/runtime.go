@@ -21,8 +21,8 @@ type Runtime interface {
 	Find(ctx context.Context) error
 	// Made says whether a cluster was ever completed.
 	Made() bool
-	// State is that of a cluster: absent, incomplete, stopped, broken (a part of
-	// it runs) or running.
+	// State is that of a cluster: absent, incomplete, stopped, paused, broken (a
+	// part of it runs) or running.
 	State(ctx context.Context, cluster string) (string, error)
 	// APIServerLog returns the last lines of a cluster's API server log, each
 	// with its time in front (RFC 3339).

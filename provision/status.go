@@ -56,8 +56,8 @@ type ClusterStatus struct {
 	// Kubeconfig is the administrator's, a file.
 	Kubeconfig        string `json:"kubeconfig"`
 	KubernetesVersion string `json:"kubernetesVersion"`
-	// State is running, broken (a part of it runs), stopped, incomplete or
-	// absent.
+	// State is running, broken (a part of it runs), stopped, paused, incomplete
+	// or absent.
 	State string `json:"state"`
 }
 

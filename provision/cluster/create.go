@@ -108,7 +108,7 @@ func (c *Cluster) explain(ctx context.Context, err error) error {
 		return port
 	}
 	if strings.Contains(output, "operation not permitted") || strings.Contains(output, "permission denied") {
-		if err := c.engine.tryPrivileged(ctx, c.spec.Image); err != nil {
+		if err := c.engine.TryPrivileged(ctx, c.spec.Image); err != nil {
 			return err
 		}
 	}

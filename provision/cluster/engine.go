@@ -195,8 +195,9 @@ func (e *UnprivilegedError) Error() string {
 // Unwrap returns what the engine said.
 func (e *UnprivilegedError) Unwrap() error { return e.Err }
 
-// tryPrivileged starts and removes a privileged container of the node image.
-func (e *Engine) tryPrivileged(ctx context.Context, image string) error {
+// TryPrivileged starts and removes a privileged container of an image that the
+// engine holds; the error is an *UnprivilegedError.
+func (e *Engine) TryPrivileged(ctx context.Context, image string) error {
 	if _, err := e.output(ctx, "run", "--rm", "--privileged", "--network=none", "--entrypoint=/bin/true", image); err != nil {
 		return &UnprivilegedError{Err: err}
 	}

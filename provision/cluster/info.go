@@ -29,9 +29,3 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 	}
 	return info, nil
 }
-
-// TryPrivileged starts and removes a privileged container of an image that the
-// engine holds; the error is an *UnprivilegedError.
-func (e *Engine) TryPrivileged(ctx context.Context, image string) error {
-	return e.tryPrivileged(ctx, image)
-}

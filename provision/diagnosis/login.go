@@ -114,6 +114,17 @@ func (d *login) recreate() string {
 
 func (d *login) logs() string { return "devenv logs" + record.NameFlag(d.Name()) }
 
+func (d *login) newToken() string { return "devenv token" + record.NameFlag(d.Name()) }
+
+// emails are those of the profile's users.
+func (d *login) emails() []string {
+	var list []string
+	for _, u := range d.Spec().Dex.Users {
+		list = append(list, u.Email)
+	}
+	return list
+}
+
 // wantedUser is the user whose login is followed.
 func (d *login) wantedUser() (profiles.User, bool) {
 	for _, u := range d.Spec().Dex.Users {

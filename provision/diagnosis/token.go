@@ -37,7 +37,7 @@ func (d *login) issueToken(ctx context.Context) finding {
 		return ok("it was given")
 	}
 	if !known {
-		return failed(fmt.Sprintf("the profile has no user %q", d.user.Email), "devenv users list")
+		return failed(fmt.Sprintf("the profile has no user %q", d.user.Email), "the users are: "+strings.Join(d.emails(), ", "))
 	}
 	client := d.cluster.Trust.Dex().ClientID
 	if client == "" {
@@ -65,13 +65,13 @@ func (d *login) checkClaims(context.Context) finding {
 		return warning("there is no token", "")
 	}
 	if iss := d.claims["iss"]; iss != d.Issuer() {
-		return failed(fmt.Sprintf("iss is %v, and the API server trusts %s", iss, d.Issuer()), "get a token from this environment: devenv token")
+		return failed(fmt.Sprintf("iss is %v, and the API server trusts %s", iss, d.Issuer()), "get a token from this environment: "+d.newToken())
 	}
 	if !slices.Contains(audiences(d.claims), trust.ClientID) {
-		return failed(fmt.Sprintf("aud is %v, and the API server wants %q", d.claims["aud"], trust.ClientID), "get one for that client: devenv token --client "+trust.ClientID)
+		return failed(fmt.Sprintf("aud is %v, and the API server wants %q", d.claims["aud"], trust.ClientID), "get one for that client: "+d.newToken()+" --client "+trust.ClientID)
 	}
 	if at, err := jwt.Expiry(d.token); err != nil || time.Now().After(at) {
-		return failed(fmt.Sprintf("it expired at %s", at.UTC().Format(time.DateTime)), "get a new one: devenv token")
+		return failed(fmt.Sprintf("it expired at %s", at.UTC().Format(time.DateTime)), "get a new one: "+d.newToken())
 	}
 	if claim := trust.UsernameClaim; claim != "" && d.claims[claim] == nil {
 		return failed(fmt.Sprintf("it has no claim %q, of which the API server makes the user name", claim), "ask for the scope "+claim)

@@ -127,7 +127,7 @@ func (r *Runtime) Made() bool {
 	return false
 }
 
-// State is that of a cluster: absent, incomplete, stopped or running.
+// State is that of a cluster: absent, incomplete, stopped, paused or running.
 func (r *Runtime) State(ctx context.Context, c string) (string, error) {
 	state, err := r.handle(c).State(ctx)
 	return state, r.explain(err)
