@@ -11,6 +11,7 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/jwt"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/session"
@@ -28,7 +29,7 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 	if len(users) == 0 { // it does not trust Dex
 		return nil
 	}
-	login, err := s.login(ctx, c, users[0])
+	login, err := s.patientLogin(ctx, c, users[0])
 	if err != nil {
 		return err
 	}
@@ -47,6 +48,26 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 		return err
 	})
 	return errors.Join(err, unknown)
+}
+
+// loginLimit is how long Dex may be away: it restarts when its API server did.
+const loginLimit = 30 * time.Second
+
+// patientLogin is login, again while Dex does not answer; what Dex rejects is
+// final.
+func (s *suite) patientLogin(ctx context.Context, c profiles.Cluster, u profiles.User) (login check.Login, err error) {
+	var final error
+	limited, cancel := context.WithTimeoutCause(ctx, loginLimit, fmt.Errorf("the limit of %s was reached", loginLimit))
+	defer cancel()
+	err = kube.Poll(limited, "Dex to issue a token for "+u.Email, func(ctx context.Context) error {
+		var err error
+		if login, err = s.login(ctx, c, u); err != nil && failure.ClassOf(err) != failure.Provisioning {
+			final = err
+			return nil
+		}
+		return err
+	})
+	return login, errors.Join(err, final)
 }
 
 // UnknownKeyError says that a cluster's API server does not know the key by
