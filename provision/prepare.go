@@ -51,7 +51,11 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	r.note(note)
 	wanted.Sources, wanted.Pins, wanted.Arguments = r.Sources, pins, r.Arguments
 	wanted.RuntimeChosen = r.wantedRuntime() == profiles.RuntimeAuto
+	if r.NoPrune && old != nil {
+		wanted.KeepLogins(old)
+	}
 	e := newEnvironment(r.Home, wanted)
+	e.env.NoPrune = r.NoPrune
 	return e, e.env.Save()
 }
 

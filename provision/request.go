@@ -24,6 +24,9 @@ type UpRequest struct {
 	Runtime string
 	// Recreate allows to delete and recreate what cannot be changed in place.
 	Recreate bool
+	// NoPrune keeps the users, clients, bindings, connections, charts and objects
+	// that devenv made and the profile does not have.
+	NoPrune bool
 	// Timeout for everything together; 10 minutes when 0.
 	Timeout  time.Duration
 	Progress progress.Sink

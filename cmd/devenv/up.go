@@ -43,6 +43,7 @@ func upCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			nameFlag(),
 			&cli.BoolFlag{Name: "recreate", Usage: "delete and recreate what cannot be changed in place"},
+			&cli.BoolFlag{Name: "no-prune", Usage: "keep users, clients, bindings, connections, charts and objects that the profile no longer has"},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
 			outputFlag("text", "json"),
 		}, profileFlags()...),
@@ -95,7 +96,7 @@ func up(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	request.Recreate, request.Timeout = c.Bool("recreate"), c.Duration("timeout")
+	request.Recreate, request.NoPrune, request.Timeout = c.Bool("recreate"), c.Bool("no-prune"), c.Duration("timeout")
 	asJSON := c.String("output") == "json"
 	done := func() {}
 	if asJSON {

@@ -22,23 +22,23 @@ const rbacGroup = "rbac.authorization.k8s.io"
 
 // labels mark the objects that a profile's access made, so that those it no
 // longer has can be found. Other parts of devenv have bindings too.
-var labels = kube.Object{"app.kubernetes.io/managed-by": kube.FieldManager, "devenv.dev/part": "access"}
+var labels = kube.Object{"app.kubernetes.io/managed-by": kube.FieldManager, kube.PartLabel: "access"}
 
-const selector = kube.ManagedSelector + ",devenv.dev/part=access"
+const selector = kube.ManagedSelector + "," + kube.PartLabel + "=access"
 
 // builtIn marks the roles that Kubernetes has by itself, where the profile only
 // added labels: they must never be deleted.
-var builtIn = kube.Object{"devenv.dev/part": "labels"}
+var builtIn = kube.Object{kube.PartLabel: "labels"}
 
-const builtInSelector = "devenv.dev/part=labels"
+const builtInSelector = kube.PartLabel + "=labels"
 
-// Ensure makes a cluster have these namespaces and bindings, and none that an
-// earlier profile had. Namespaces are never deleted: they can hold somebody's
-// work.
+// Ensure makes a cluster have these namespaces and bindings, and unless keep
+// says so none that an earlier profile had. Namespaces are never deleted: they
+// can hold somebody's work.
 //
 // With publicIssuer everybody is allowed to read the discovery document and the keys of
 // its service accounts' issuer.
-func Ensure(ctx context.Context, client *kube.Client, a profiles.Access, publicIssuer bool) (changed bool, err error) {
+func Ensure(ctx context.Context, client *kube.Client, a profiles.Access, publicIssuer, keep bool) (changed bool, err error) {
 	for _, b := range a.Bindings {
 		did, err := deleteOtherRole(ctx, client, b)
 		if err != nil {
@@ -51,7 +51,7 @@ func Ensure(ctx context.Context, client *kube.Client, a profiles.Access, publicI
 		objects = append(objects, openIssuer())
 	}
 	applied, err := client.Apply(ctx, objects...)
-	if err != nil {
+	if err != nil || keep {
 		return changed || applied, err
 	}
 	pruned, err := prune(ctx, client, objects)

@@ -114,6 +114,9 @@ type Release struct {
 	Name, Namespace string
 	Chart           *helmchart.Chart
 	Values          map[string]any
+	// Labels of the Secret in which Helm stores the release, which Prune looks
+	// for.
+	Labels map[string]string
 	// Adjust may change an object of the chart where its values offer no way;
 	// nil for none.
 	Adjust func(object map[string]any)
@@ -153,7 +156,7 @@ func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log 
 	}
 	values := copyOf(r.Values) // numbers and lists as a stored release has them
 	if last != nil && matches(last, r.Chart, values) && complete(config, last) {
-		return false, nil
+		return r.label(config, last)
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -173,6 +176,60 @@ func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log 
 		return false, fmt.Errorf("could not install the chart %s %s as release %s/%s: %w", r.Chart.Name(), r.Chart.Metadata.Version, r.Namespace, r.Name, err)
 	}
 	return true, nil
+}
+
+// label labels a release that was installed without.
+func (r Release) label(config *action.Configuration, last *release.Release) (changed bool, err error) {
+	labels := maps.Clone(last.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	if maps.Copy(labels, r.Labels); maps.Equal(labels, last.Labels) {
+		return false, nil
+	}
+	last.Labels = labels
+	return true, config.Releases.Update(last)
+}
+
+// Prune uninstalls the releases with these labels that are not wanted, by
+// namespace/name. CRDs that a chart brought in its folder crds stay, as Helm has
+// it.
+func Prune(client genericclioptions.RESTClientGetter, log func(string, ...any), labels map[string]string, wanted []string) (changed bool, err error) {
+	config := new(action.Configuration)
+	if err := config.Init(client, "", "secret", log); err != nil {
+		return false, fmt.Errorf("could not reach the releases: %w", err)
+	}
+	query := maps.Clone(labels) // by labels: a list of all releases would unpack every one
+	query["owner"] = "helm"
+	found, err := config.Releases.Query(query)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("could not list the releases: %w", err)
+	}
+	done := map[string]bool{}
+	for _, r := range found {
+		name := r.Namespace + "/" + r.Name
+		if done[name] || slices.Contains(wanted, name) {
+			continue
+		}
+		done[name] = true
+		own := new(action.Configuration)
+		if err := own.Init(client, r.Namespace, "secret", log); err != nil {
+			return changed, fmt.Errorf("could not reach the releases in namespace %s: %w", r.Namespace, err)
+		}
+		if helm, ok := own.KubeClient.(*kube.Client); ok {
+			helm.Namespace = r.Namespace
+		}
+		uninstall := action.NewUninstall(own)
+		uninstall.Timeout = hookLimit
+		if _, err := uninstall.Run(r.Name); err != nil {
+			return changed, fmt.Errorf("could not uninstall the release %s, which the profile does not have: %w", name, err)
+		}
+		changed = true
+	}
+	return changed, nil
 }
 
 // Render tries whether a release can be made of its chart and values. It asks no
@@ -226,7 +283,7 @@ const hookLimit = 2 * time.Minute
 func install(config *action.Configuration, r Release, values map[string]any) error {
 	a := action.NewInstall(config)
 	a.ReleaseName, a.Namespace, a.Timeout = r.Name, r.Namespace, hookLimit
-	a.PostRenderer = adjuster(r.Adjust)
+	a.PostRenderer, a.Labels = adjuster(r.Adjust), r.Labels
 	_, err := a.Run(r.Chart, values)
 	return err
 }
@@ -240,7 +297,7 @@ func upgrade(config *action.Configuration, r Release, values map[string]any, las
 	}
 	a := action.NewUpgrade(config)
 	a.Namespace, a.MaxHistory, a.ResetValues, a.Timeout = r.Namespace, 5, true, hookLimit
-	a.PostRenderer = adjuster(r.Adjust)
+	a.PostRenderer, a.Labels = adjuster(r.Adjust), r.Labels
 	_, err := a.Run(r.Name, r.Chart, values)
 	return err
 }

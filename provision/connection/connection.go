@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -82,6 +83,32 @@ func Ensure(ctx context.Context, client *kube.Client, c Connection, rotate bool)
 	return changed || owned || applied, err
 }
 
+// part marks the Secrets of connections.
+const part = "connection"
+
+// Prune deletes the Secrets and service accounts of connections that are not
+// among those that are wanted from this cluster.
+func Prune(ctx context.Context, client *kube.Client, wanted []profiles.Connection) (changed bool, err error) {
+	list, err := client.Core.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: kube.ManagedSelector + "," + kube.PartLabel + "=" + part})
+	if err != nil {
+		return false, fmt.Errorf("could not list the Secrets of connections: %w", err)
+	}
+	for _, s := range list.Items {
+		if slices.ContainsFunc(wanted, func(c profiles.Connection) bool { return c.Namespace == s.Namespace && c.Name == s.Name }) {
+			continue
+		}
+		accountErr := client.Core.CoreV1().ServiceAccounts(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{})
+		secretErr := client.Core.CoreV1().Secrets(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{})
+		for _, err := range []error{accountErr, secretErr} {
+			if err != nil && !apierrors.IsNotFound(err) {
+				return changed, fmt.Errorf("could not delete the connection %s/%s, which the profile does not have: %w", s.Namespace, s.Name, err)
+			}
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
 // Kubeconfig reads the kubeconfig out of the Secret.
 func Kubeconfig(ctx context.Context, client *kube.Client, c profiles.Connection) ([]byte, error) {
 	secret, err := client.Core.CoreV1().Secrets(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
@@ -147,7 +174,7 @@ func (c Connection) object(kubeconfig []byte) kube.Object {
 	if kubeconfig != nil {
 		data[c.KubeconfigKey] = encode(kubeconfig)
 	}
-	labels, annotations := kube.ManagedLabels(), kube.Object{}
+	labels, annotations := kube.Object{"app.kubernetes.io/managed-by": kube.FieldManager, kube.PartLabel: part}, kube.Object{}
 	for key, value := range c.Labels {
 		labels[key] = value
 	}

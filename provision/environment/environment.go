@@ -29,6 +29,8 @@ type Environment struct {
 	Record *record.Record
 	// Runtime is what the runtime decided about the record.
 	Runtime record.Runtime
+	// NoPrune keeps what an earlier profile had and this one does not.
+	NoPrune bool
 
 	mu     sync.Mutex
 	admins map[string]*kube.Client

@@ -27,8 +27,8 @@ const bcryptCost = 10
 
 var passwords = schema.GroupVersionResource{Group: "dex.coreos.com", Version: "v1", Resource: "passwords"}
 
-// EnsureUsers makes Dex have these users, as they are given; others are left
-// alone. Every password must be filled in.
+// EnsureUsers makes Dex have these users, as they are given. Every password must
+// be filled in. Others are left alone; PruneUsers deletes those that devenv made.
 //
 // Groups and emailVerified are not in the gRPC API (dexidp/dex#4972): they are
 // patched into Dex's stored object.
@@ -126,17 +126,44 @@ func (a *Admin) ensureAttributes(ctx context.Context, want profiles.User, stored
 		return false, errRaced
 	}
 	groups, _, _ := unstructured.NestedStringSlice(stored.Object, "groups")
-	verified, found, _ := unstructured.NestedBool(stored.Object, "emailVerified")
-	if !found {
-		verified = true // as Dex reads it
-	}
-	if slices.Equal(groups, want.Groups) && verified == *want.EmailVerified {
+	if slices.Equal(groups, want.Groups) && emailVerified(stored) == *want.EmailVerified && ours(stored) {
 		return false, nil
 	}
-	patch, err := json.Marshal(kube.Object{"groups": want.Groups, "emailVerified": want.EmailVerified})
+	patch, err := json.Marshal(kube.Object{
+		"groups": want.Groups, "emailVerified": want.EmailVerified, "metadata": kube.Object{"labels": kube.ManagedLabels()},
+	})
 	if err != nil {
 		return false, err
 	}
 	_, err = a.passwordObjects().Patch(ctx, stored.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.FieldManager})
 	return true, err
+}
+
+func emailVerified(stored *unstructured.Unstructured) bool {
+	verified, found, _ := unstructured.NestedBool(stored.Object, "emailVerified")
+	return verified || !found // as Dex reads it
+}
+
+// ours says whether devenv made one of Dex's objects; Dex keeps labels when it
+// writes an object again.
+func ours(stored *unstructured.Unstructured) bool {
+	return stored.GetLabels()["app.kubernetes.io/managed-by"] == kube.FieldManager
+}
+
+// PruneUsers deletes the users that devenv made and that are not among these.
+func (a *Admin) PruneUsers(ctx context.Context, keep []profiles.User) (changed bool, err error) {
+	stored, err := a.storedPasswords(ctx)
+	if err != nil {
+		return false, err
+	}
+	for email, object := range stored {
+		if !ours(object) || slices.ContainsFunc(keep, func(u profiles.User) bool { return strings.EqualFold(u.Email, email) }) {
+			continue
+		}
+		if _, err := a.dex.DeletePassword(ctx, &api.DeletePasswordReq{Email: email}); err != nil {
+			return changed, fmt.Errorf("could not delete the user %q, whom the profile does not have: %w", email, err)
+		}
+		changed = true
+	}
+	return changed, nil
 }

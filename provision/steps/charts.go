@@ -116,7 +116,7 @@ func installProfileCharts(e *environment.Environment, c profiles.Cluster) plan.E
 				return changed || made, err
 			}
 			installed, err := chart.Ensure(ctx, admin, e.Log("helm-"+c.Name+"-"+x.Release).Printf,
-				chart.Release{Name: x.Release, Namespace: x.Namespace, Chart: loaded, Values: values})
+				chart.Release{Name: x.Release, Namespace: x.Namespace, Chart: loaded, Values: values, Labels: profileLabels})
 			changed = changed || made || installed
 			if err != nil {
 				return changed, err

@@ -51,7 +51,7 @@ func BindRoles(e *environment.Environment, c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return false, err
 		}
-		return access.Ensure(ctx, admin, c.Access, c.PublicIssuer)
+		return access.Ensure(ctx, admin, c.Access, c.PublicIssuer, e.NoPrune)
 	}
 }
 

@@ -60,7 +60,8 @@ func WaitForIssuer(e *environment.Environment, wait func(ctx context.Context, as
 // ForwardDexAdmin opens a way to Dex's gRPC API, until stop is called.
 type ForwardDexAdmin func(ctx context.Context) (address string, stop func(), err error)
 
-// Seed creates or corrects the profile's clients and users in Dex.
+// Seed creates or corrects the profile's clients and users in Dex, and deletes
+// those that devenv made and the profile does not have.
 func Seed(e *environment.Environment, forward ForwardDexAdmin) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
 		admin, err := e.Admin(e.First().Name)
@@ -72,20 +73,35 @@ func Seed(e *environment.Environment, forward ForwardDexAdmin) plan.Ensure {
 			return false, err
 		}
 		defer closeDex()
-		wanted, err := session.Clients(e)
-		if err != nil {
-			return false, err
-		}
-		clients, err := dex.EnsureClients(ctx, wanted)
-		if err != nil {
-			return clients, err
-		}
-		users, err := dex.EnsureUsers(ctx, e.Spec().Dex.Users)
-		if clients || users { // cached tokens can hold what is no longer so
+		if changed, err = seed(ctx, e, dex); changed { // cached tokens can hold what is no longer so
 			err = errors.Join(err, session.ForgetTokens(e))
 		}
-		return clients || users, err
+		return changed, err
 	}
+}
+
+func seed(ctx context.Context, e *environment.Environment, dex *identity.Admin) (changed bool, err error) {
+	clients, err := session.Clients(e)
+	if err != nil {
+		return false, err
+	}
+	users := e.Spec().Dex.Users
+	parts := []plan.Ensure{
+		func(ctx context.Context) (bool, error) { return dex.EnsureClients(ctx, clients) },
+		func(ctx context.Context) (bool, error) { return dex.EnsureUsers(ctx, users) },
+	}
+	if !e.NoPrune {
+		parts = append(parts,
+			func(ctx context.Context) (bool, error) { return dex.PruneClients(ctx, clients) },
+			func(ctx context.Context) (bool, error) { return dex.PruneUsers(ctx, users) })
+	}
+	for _, part := range parts {
+		did, err := part(ctx)
+		if changed = changed || did; err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
 }
 
 // dexAdmin connects to Dex's gRPC API with a client certificate made for this

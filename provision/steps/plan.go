@@ -63,6 +63,9 @@ func Finally(e *environment.Environment, runtime Runtime, steps []plan.Step) []p
 		ensure := func(ctx context.Context) (bool, error) { return Connect(ctx, e, c, false) }
 		steps = append(steps, plan.Step{ID: "connection-" + c.Name, Title: title, Needs: needs, Ensure: ensure})
 	}
+	if !e.NoPrune {
+		steps = append(steps, plan.Step{ID: "prune", Title: "Delete what the profile no longer has", Needs: plan.Last(steps), Ensure: pruneAll(e)})
+	}
 	return append(steps, plan.Step{ID: "check", Title: "Check identities, permissions and rejections", Needs: plan.Last(steps), Ensure: prove(e, runtime)})
 }
 

@@ -72,7 +72,7 @@ func applyObjects(e *environment.Environment, c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return false, err
 		}
-		if changed, err = admin.Apply(ctx, objects...); err != nil {
+		if changed, err = inventory(admin).Apply(ctx, objects...); err != nil {
 			return changed, err
 		}
 		ctx, cancel := context.WithTimeoutCause(ctx, workloadLimit, fmt.Errorf("the limit of %s was reached", workloadLimit))
