@@ -2,10 +2,12 @@ package provision
 
 import (
 	"context"
+	"slices"
 
 	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/session"
 )
 
@@ -31,6 +33,12 @@ const (
 	FlavorKubelogin = session.FlavorKubelogin
 	FlavorAdmin     = session.FlavorAdmin
 )
+
+// Users are those that the environment should have, with their passwords.
+func (e *Environment) Users() []profiles.User { return slices.Clone(e.env.Spec().Dex.Users) }
+
+// Clients are those that the environment should have, with their secrets.
+func (e *Environment) Clients() []profiles.Client { return slices.Clone(e.env.Spec().Dex.Clients) }
 
 // Token logs a user in and returns the ID token.
 func (e *Environment) Token(ctx context.Context, r TokenRequest) (string, error) {

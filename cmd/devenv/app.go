@@ -26,7 +26,7 @@ var version = ""
 // failure's class.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	err := app.RunContext(ctx, args)
+	err := app.RunContext(ctx, flagsFirst(app.Commands, args))
 	if err == nil {
 		return 0
 	}
@@ -48,7 +48,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:   usageError,
 		Commands: []*cli.Command{
 			upCommand(), downCommand(), checkCommand(), statusCommand(), listCommand(), tokenCommand(),
-			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), rotateCommand(), shareCommand(), logsCommand(), completionCommand(),
+			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), completionCommand(),
 		},
 	}
 	app.Action = func(c *cli.Context) error {
@@ -78,6 +78,48 @@ func strict(command *cli.Command) {
 			return unknownCommand(c.Args().First(), command.Subcommands)
 		}
 	}
+}
+
+// flagsFirst moves what is no flag behind the flags, so that the object of a
+// command can be named before them, as in `devenv users add a@b.c --group g`:
+// urfave/cli reads no flag after it.
+func flagsFirst(commands []*cli.Command, args []string) []string {
+	at := 1
+	var command *cli.Command
+	for at < len(args) {
+		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(args[at]) })
+		if i < 0 {
+			break
+		}
+		command, commands, at = commands[i], commands[i].Subcommands, at+1
+	}
+	if command == nil || slices.Contains(args, "--") {
+		return args
+	}
+	flags, rest := slices.Clone(args[:at]), []string(nil)
+	for ; at < len(args); at++ {
+		if !strings.HasPrefix(args[at], "-") || args[at] == "-" {
+			rest = append(rest, args[at])
+			continue
+		}
+		flags = append(flags, args[at])
+		if takesValue(command, args[at]) && at+1 < len(args) {
+			at++
+			flags = append(flags, args[at])
+		}
+	}
+	return append(flags, rest...)
+}
+
+// takesValue says whether the argument after a flag is its value.
+func takesValue(command *cli.Command, flag string) bool {
+	name := strings.TrimLeft(flag, "-")
+	for _, f := range command.Flags {
+		if _, isBool := f.(*cli.BoolFlag); !isBool && slices.Contains(f.Names(), name) {
+			return true
+		}
+	}
+	return false
 }
 
 func unknownCommand(name string, known []*cli.Command) error {

@@ -57,22 +57,6 @@ func resolveClients(clients []profiles.Client, old *Record) []profiles.Client {
 	return clients
 }
 
-// KeepLogins adds the users and clients of an earlier record that the profile
-// does not have: their passwords and secrets are nowhere else.
-func (r *Record) KeepLogins(old *Record) {
-	dex := &r.Profile.Spec.Dex
-	for _, u := range old.Profile.Spec.Dex.Users {
-		if r.Profile.User(u.Email) == nil {
-			dex.Users = append(dex.Users, u)
-		}
-	}
-	for _, c := range old.Profile.Spec.Dex.Clients {
-		if r.Profile.Client(c.ID) == nil {
-			dex.Clients = append(dex.Clients, c)
-		}
-	}
-}
-
 // resolvePorts chooses every port that the environment has; taken are those
 // that it must not have.
 func (r *Record) resolvePorts(runtime Runtime, old *Record, taken map[int]bool) (err error) {

@@ -2,10 +2,13 @@ package provision
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
 	"github.com/devenv-oidc/devenv/provision/steps"
@@ -41,4 +44,46 @@ func Rotate(ctx context.Context, home state.Home, name string, connections ...st
 		rotated = append(rotated, c.Name)
 	}
 	return rotated, nil
+}
+
+// ChangeLogins changes the users and clients of an environment that runs: what
+// edit has done can be used when ChangeLogins returns. The next Up goes back to
+// the profile that it is given, or with NoPrune keeps what was added.
+func ChangeLogins(ctx context.Context, home state.Home, name string, edit func(record.Logins) error) error {
+	unlock, err := lock(ctx, home, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	old, err := Open(home, name)
+	if err != nil {
+		return err
+	}
+	changed, err := old.env.Record.WithLogins(edit)
+	if err != nil {
+		return err
+	}
+	e := newEnvironment(home, changed)
+	if err := e.runtime.Find(ctx); err != nil {
+		return err
+	}
+	if err := e.env.Save(); err != nil { // first: a password that Dex knows alone would be lost
+		return err
+	}
+	if err := e.runStep(ctx, "seed"); err != nil {
+		err = failure.New(failure.Provisioning, fmt.Errorf("could not change Dex: %w", err), "see why: devenv doctor"+record.NameFlag(name))
+		return errors.Join(err, old.env.Save())
+	}
+	return nil
+}
+
+// runStep runs one step of the plan; those that it needs were done before.
+func (e *Environment) runStep(ctx context.Context, id string) error {
+	steps := e.runtime.Plan()
+	i := slices.IndexFunc(steps, func(s plan.Step) bool { return s.ID == id })
+	if i < 0 {
+		return fmt.Errorf("the plan has no step %q", id)
+	}
+	_, err := steps[i].Ensure(ctx)
+	return err
 }
