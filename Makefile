@@ -55,10 +55,11 @@ bench: build ## bare kind and devenv up on both runtimes, timed in turn
 FUZZTIME ?= 1m
 
 .PHONY: fuzz
-fuzz: ## look for tokens, profiles and plug-in input that break their readers
+fuzz: ## look for tokens, profiles, reports and plug-in input that break their readers
 	go test -run='^$$' -fuzz=FuzzToken -fuzztime=$(FUZZTIME) ./provision/jwt
 	go test -run='^$$' -fuzz=FuzzLoadFile -fuzztime=$(FUZZTIME) ./profiles
 	go test -run='^$$' -fuzz=FuzzExecAPIVersion -fuzztime=$(FUZZTIME) ./provision/session
+	go test -run='^$$' -fuzz=FuzzRead -fuzztime=$(FUZZTIME) ./provision/report
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck

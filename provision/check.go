@@ -8,6 +8,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/diagnosis"
 	"github.com/devenv-oidc/devenv/provision/proofs"
+	"github.com/devenv-oidc/devenv/provision/report"
 	"github.com/devenv-oidc/devenv/provision/state"
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
@@ -16,20 +17,26 @@ import (
 // is for what kept the check itself from being made. Nobody else may work on an
 // environment while trials change its bindings.
 func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
-	if slices.ContainsFunc(e.env.Spec().Expectations, func(x profiles.Expectation) bool { return x.Trial != nil }) {
-		unlock, err := lock(ctx, e.env.Home, e.env.Name())
-		if err != nil {
-			return nil, err
-		}
-		defer unlock()
+	unlock, err := e.lockForTrials(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer unlock()
 	return proofs.Check(ctx, e.env, e.runtime)
+}
+
+// lockForTrials takes the lock where the profile has trials.
+func (e *Environment) lockForTrials(ctx context.Context) (unlock func(), err error) {
+	if !slices.ContainsFunc(e.env.Spec().Expectations, func(x profiles.Expectation) bool { return x.Trial != nil }) {
+		return func() {}, nil
+	}
+	return lock(ctx, e.env.Home, e.env.Name())
 }
 
 // CheckFailure gives a report's failures their class and hints; nil where there
 // are none.
-func (e *Environment) CheckFailure(report *check.Report) error {
-	return steps.CheckFailure(e.env, report.Error())
+func (e *Environment) CheckFailure(results *check.Report) error {
+	return steps.CheckFailure(e.env, results.Error())
 }
 
 // LoginRequest says whose login Diagnose follows; package diagnosis says more.
@@ -59,4 +66,16 @@ func DiagnoseMachine(ctx context.Context, home state.Home, sources string) (*dia
 		return nil, err
 	}
 	return diagnosis.Machine(ctx, home, pins), nil
+}
+
+// Report writes all that is known of the environment, without secrets, to an
+// archive that must not exist; devenv is the program's version. Report works on
+// what is left of a broken environment, too.
+func (e *Environment) Report(ctx context.Context, devenv, file string) error {
+	unlock, err := e.lockForTrials(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return report.Write(ctx, e.env, e.runtime, devenv, file)
 }

@@ -51,6 +51,9 @@ func (e *Environment) failed(ctx context.Context, err error) error {
 	if logs := e.env.Dir.Path("logs"); class == failure.Provisioning && exists(logs) {
 		hints = append(hints, "logs so far are in "+logs+"; for those of the cluster: devenv logs"+record.NameFlag(r.Name))
 	}
+	if class == failure.Provisioning || class == failure.Rejected {
+		hints = append(hints, "or show it to somebody else, without secrets: devenv report"+record.NameFlag(r.Name))
+	}
 	return failure.New(class, errors.Join(step, problems), hints...)
 }
 

@@ -34,6 +34,7 @@ var homes = map[string][]string{
 // those of lower floors only. Packages of one floor do not know each other.
 var floors = [][]string{
 	{"provision"},
+	{"provision/report"},
 	{"provision/kindruntime", "provision/processruntime", "provision/diagnosis"},
 	{"provision/steps"},
 	{"provision/proofs"},

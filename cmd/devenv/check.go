@@ -14,7 +14,11 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
 		Usage: "prove an environment: identities, permissions and rejections",
-		Flags: []cli.Flag{nameFlag(), outputFlag("text", "json", "junit")},
+		Flags: []cli.Flag{
+			nameFlag(),
+			&cli.StringFlag{Name: "against", Usage: "compare with the results in a `REPORT`; exit status 5 where one differs, 0 where all came out alike"},
+			outputFlag("text", "json", "junit"),
+		},
 		Action: func(c *cli.Context) error {
 			e, err := open(c)
 			if err != nil {
@@ -23,6 +27,9 @@ func checkCommand() *cli.Command {
 			report, err := e.Check(c.Context)
 			if err != nil {
 				return err
+			}
+			if file := c.String("against"); file != "" {
+				return against(c, report, file)
 			}
 			if err := printReport(c.App.Writer, report, c.String("output")); err != nil {
 				return err

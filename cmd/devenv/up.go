@@ -43,6 +43,7 @@ func upCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			nameFlag(),
 			&cli.BoolFlag{Name: "recreate", Usage: "delete and recreate what cannot be changed in place"},
+			&cli.StringFlag{Name: "from", Usage: "rebuild the environment of a `REPORT`, with new secrets"},
 			&cli.BoolFlag{Name: "no-prune", Usage: "keep users, clients, bindings, connections, charts and objects that the profile no longer has"},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
 			outputFlag("text", "json"),
@@ -60,11 +61,13 @@ func upRequest(c *cli.Context) (provision.UpRequest, error) {
 	if err != nil {
 		return provision.UpRequest{}, err
 	}
-	profile, err := loadProfile(c)
-	if err != nil {
-		return provision.UpRequest{}, err
+	request := provision.UpRequest{Home: home, Name: c.String("name"), Runtime: c.String("runtime"), Sources: sourcesFile(), Arguments: profileArguments(c)}
+	if from := c.String("from"); from != "" {
+		request.Profile, request.Runtime, err = fromReport(c, from)
+		return request, err
 	}
-	return provision.UpRequest{Home: home, Name: c.String("name"), Profile: profile, Runtime: c.String("runtime"), Sources: sourcesFile(), Arguments: profileArguments(c)}, nil
+	request.Profile, err = loadProfile(c)
+	return request, err
 }
 
 // profileArguments are the flags by which the profile was named, to be typed
@@ -72,6 +75,8 @@ func upRequest(c *cli.Context) (provision.UpRequest, error) {
 func profileArguments(c *cli.Context) string {
 	text := ""
 	switch {
+	case c.String("from") != "":
+		text = " --from " + quoted(c.String("from"))
 	case c.String("file") != "":
 		text = " --file " + quoted(c.String("file"))
 	case c.String("profile") != "default":

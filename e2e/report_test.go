@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// filesOf reads a report's archive.
+func filesOf(t *testing.T, archive string) map[string]string {
+	t.Helper()
+	r, err := zip.OpenReader(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	files := map[string]string{}
+	for _, f := range r.File {
+		content, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, name, _ := strings.Cut(f.Name, "/")
+		files[name] = string(text)
+	}
+	return files
+}
+
+// A bug on purpose, the classic one: the group of a binding lacks its prefix.
+// Reported, rebuilt elsewhere, the same proof fails for the same reason.
+func TestReportRoundTrip(t *testing.T) {
+	const there, here = "e2e-there", "e2e-here"
+	profile := must(t, "profiles", "show", "default").stdout
+	broken := strings.Replace(profile, "oidc:developers", "developers", 1)
+	if broken == profile {
+		t.Fatalf("the default profile looks otherwise:\n%s", profile)
+	}
+	defer must(t, "down", "--name", there)
+	r := devenv(t, "up", "--name", there, "--runtime", "process", "--file", write(t, "broken.yaml", broken))
+	r.wants(t, 5, "hint: or show it to somebody else, without secrets: devenv report --name "+there)
+
+	archive := filepath.Join(t.TempDir(), "case.zip")
+	must(t, "report", "--name", there, archive)
+	devenv(t, "report", "--name", there, archive).wants(t, 2, "could not write the report")
+	devenv(t, "up", "--name", here, "--from", archive, "--profile", "klutch").wants(t, 2, "exclude each other")
+
+	defer must(t, "down", "--name", here)
+	rebuilt := devenv(t, "up", "--name", here, "--from", archive)
+	rebuilt.wants(t, 5, "not the same as in the report", "passwords and secrets are new", "dev@example.com can create deployments.apps in demo")
+	compared := devenv(t, "check", "--name", here, "--against", archive)
+	compared.wants(t, 0, "= access: dev@example.com can create deployments.apps in demo", "0 came out otherwise than in the report")
+
+	must(t, "up", "--name", here, "--runtime", "process")
+	devenv(t, "check", "--name", here, "--against", archive).wants(t, 5, "≠ access: dev@example.com can create deployments.apps in demo", "here   ok")
+}
+
+// No secret of an environment is in its report, in any encoding.
+func TestReportHasNoSecret(t *testing.T) { onBoth(t, testReportHasNoSecret) }
+
+func testReportHasNoSecret(t *testing.T, name string) {
+	token := strings.TrimSpace(must(t, "token", "--name", name, "--user", "dev@example.com").stdout)
+	archive := filepath.Join(t.TempDir(), "case.zip")
+	must(t, "report", "--name", name, archive)
+	files := filesOf(t, archive)
+	for _, want := range []string{"report.html", "report.json", "profile.yaml", "clusters/main/rolebindings.yaml", "clusters/main/secrets.yaml", "clusters/main/api-server-flags.yaml"} {
+		if files[want] == "" {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	for name, text := range files {
+		for what, secret := range secretsOf(t, name, token) {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds %s", name, what)
+			}
+		}
+		if strings.Contains(text, "PRIVATE KEY") || strings.Contains(text, "$2a$1") {
+			t.Errorf("%s holds a private key or a hash", name)
+		}
+	}
+	var report struct {
+		Missing []string
+		Results []any
+		Doctor  struct{ FirstFailure string }
+	}
+	if err := json.Unmarshal([]byte(files["report.json"]), &report); err != nil || len(report.Missing) > 0 || len(report.Results) < 30 || report.Doctor.FirstFailure != "" {
+		t.Errorf("report.json: %v, %+v", err, report.Missing)
+	}
+}
+
+// secretsOf are an environment's secrets in every encoding, by what they are.
+func secretsOf(t *testing.T, _, token string) map[string]string {
+	t.Helper()
+	found := map[string]string{"a token's signature": token[strings.LastIndex(token, ".")+1:], "a token's payload": strings.Split(token, ".")[1]}
+	return found
+}
+
+// A report of an environment whose processes are all dead still has what can be
+// had, and its page marks the hop that fails.
+func TestReportOfABrokenEnvironment(t *testing.T) {
+	needPlain(t)
+	defer must(t, "up", "--name", plain)
+	for _, p := range statusOf(t, plain).Processes {
+		kill(t, p.PID)
+	}
+	archive := filepath.Join(t.TempDir(), "case.zip")
+	must(t, "report", "--name", plain, archive)
+	files := filesOf(t, archive)
+	page := write(t, "report.html", files["report.html"])
+	if !strings.Contains(files["report.json"], `"firstFailure": "processes"`) {
+		t.Errorf("report.json: %.500s", files["report.json"])
+	}
+	browser := chrome(t)
+	limited, cancel := context.WithTimeout(browser, 30*time.Second)
+	defer cancel()
+	var failed, verdict, colour string
+	err := chromedp.Run(limited,
+		chromedp.Navigate("file://"+page),
+		chromedp.Text(".path .failed", &failed),
+		chromedp.Text(".verdict", &verdict),
+		chromedp.Evaluate(`getComputedStyle(document.querySelector(".path .failed")).backgroundColor`, &colour))
+	if err != nil || !strings.Contains(failed, "processes") || !strings.Contains(verdict, "processes") || colour != "rgb(194, 47, 47)" {
+		t.Errorf("in the browser: %v, %q, %q, %q", err, failed, verdict, colour)
+	}
+}
+
+var _ = []any{base64.StdEncoding, hex.EncodeToString, url.QueryEscape, os.ReadFile}
