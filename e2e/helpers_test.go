@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/devenv-oidc/devenv/provision"
 )
 
@@ -231,4 +233,19 @@ func write(t *testing.T, name, text string) (file string) {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// chromium starts the browser, with a folder as its user's home; the context is
+// one of its tabs.
+func chromium(t *testing.T, home string) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath("chromium"), chromedp.NoSandbox, // root may not have one
+		chromedp.Env("HOME="+home), chromedp.UserDataDir(filepath.Join(home, "profile")))...)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	return ctx
 }

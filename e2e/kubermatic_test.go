@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -115,14 +114,7 @@ func download(t *testing.T, link, caFile string, p person) (file string) {
 			t.Fatalf("certutil: %v\n%s", err, out)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, // root may not have one
-		chromedp.Env("HOME="+folder), chromedp.UserDataDir(filepath.Join(folder, "profile")))...)
-	defer stop()
-	ctx, stop = chromedp.NewContext(ctx)
-	defer stop()
+	ctx := chromium(t, folder)
 	downloaded := make(chan string, 1)
 	names := map[string]string{}
 	chromedp.ListenTarget(ctx, func(event any) {

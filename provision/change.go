@@ -10,6 +10,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/record"
+	"github.com/devenv-oidc/devenv/provision/session"
 	"github.com/devenv-oidc/devenv/provision/state"
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
@@ -86,4 +87,25 @@ func (e *Environment) runStep(ctx context.Context, id string) error {
 	}
 	_, err := steps[i].Ensure(ctx)
 	return err
+}
+
+// RotateKeys makes Dex sign with a new key, and proves that clusters accept both
+// its tokens and those of the earlier one; say is told what was seen.
+func RotateKeys(ctx context.Context, home state.Home, name string, say func(format string, args ...any)) error {
+	unlock, err := lock(ctx, home, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e, err := Open(home, name)
+	if err != nil {
+		return err
+	}
+	if err := e.runtime.Find(ctx); err != nil {
+		return err
+	}
+	if err := steps.RotateKeys(ctx, e.env, e.runtime, say); err != nil {
+		return failure.New(failure.Provisioning, fmt.Errorf("could not rotate Dex's keys: %w", err), "see whether a login works: devenv doctor"+record.NameFlag(name))
+	}
+	return session.ForgetTokens(e.env)
 }

@@ -12,22 +12,33 @@ import (
 func rotateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rotate",
-		Usage:     "issue new tokens for the kubeconfigs between clusters",
-		ArgsUsage: "[CONNECTION...]",
-		Flags:     []cli.Flag{nameFlag()},
+		Usage:     "rotate Dex's signing key, or the tokens in the kubeconfigs between clusters",
+		ArgsUsage: "keys | [CONNECTION...]",
+		Description: "`devenv rotate keys` makes Dex sign with a new key, and proves that clusters accept new tokens\n" +
+			"and those of the earlier key. Everything else names connections; all of them if none is named.",
+		Flags: []cli.Flag{nameFlag()},
 		Action: func(c *cli.Context) error {
 			home, err := state.DefaultHome()
 			if err != nil {
 				return err
 			}
-			rotated, err := provision.Rotate(c.Context, home, c.String("name"), c.Args().Slice()...)
-			for _, name := range rotated {
-				fmt.Fprintf(c.App.ErrWriter, "connection %s has a new token\n", name)
+			if c.NArg() == 1 && c.Args().First() == "keys" {
+				return provision.RotateKeys(c.Context, home, c.String("name"), func(format string, args ...any) {
+					fmt.Fprintf(c.App.ErrWriter, format+"\n", args...)
+				})
 			}
-			if err == nil && len(rotated) == 0 {
-				fmt.Fprintln(c.App.ErrWriter, "the environment has no connections")
-			}
-			return err
+			return rotateConnections(c, home)
 		},
 	}
+}
+
+func rotateConnections(c *cli.Context, home state.Home) error {
+	rotated, err := provision.Rotate(c.Context, home, c.String("name"), c.Args().Slice()...)
+	for _, name := range rotated {
+		fmt.Fprintf(c.App.ErrWriter, "connection %s has a new token\n", name)
+	}
+	if err == nil && len(rotated) == 0 {
+		fmt.Fprintln(c.App.ErrWriter, "the environment has no connections")
+	}
+	return err
 }

@@ -151,6 +151,9 @@ func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, 
 
 // RestartAPIServer implements steps.Runtime.
 func (r *Runtime) RestartAPIServer(ctx context.Context, c string) error {
+	if _, err := r.findPrograms(ctx); err != nil { // before it ends one that it could not start again
+		return err
+	}
 	return r.handle(c).RestartAPIServer(ctx)
 }
 
