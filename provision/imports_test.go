@@ -35,7 +35,7 @@ var homes = map[string][]string{
 var floors = [][]string{
 	{"provision"},
 	{"provision/report"},
-	{"provision/kindruntime", "provision/processruntime", "provision/diagnosis"},
+	{"provision/kindruntime", "provision/processruntime", "provision/diagnosis", "provision/drift"},
 	{"provision/steps"},
 	{"provision/proofs"},
 	{"provision/session"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/devenv-oidc/devenv/provision/drift"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/process"
 	"github.com/devenv-oidc/devenv/provision/progress"
@@ -22,10 +23,15 @@ type Status struct {
 	// Ready says that the last `up` went through, that every cluster runs and
 	// that the issuer answers now.
 	Ready bool `json:"ready"`
+	// State is running, degraded (something of it is not as it should be), or
+	// incomplete (it was never ready).
+	State string `json:"state"`
 	// Problems are why it is not ready; none where it is.
-	Problems []string        `json:"problems,omitempty"`
-	Issuer   IssuerStatus    `json:"issuer"`
-	Clusters []ClusterStatus `json:"clusters"`
+	Problems []string `json:"problems,omitempty"`
+	// Differences are what the next `up` would change.
+	Differences []Difference    `json:"differences,omitempty"`
+	Issuer      IssuerStatus    `json:"issuer"`
+	Clusters    []ClusterStatus `json:"clusters"`
 	// Processes that the runtime process started; with kind there are none.
 	Processes []ProcessStatus `json:"processes,omitempty"`
 	// Endpoints are what the profile's pods serve to everybody.
@@ -135,17 +141,38 @@ func (e *Environment) Status(ctx context.Context) (*Status, error) {
 	return s, nil
 }
 
+// Compare adds to a status how the environment differs from what was last asked
+// of it; it takes a moment longer than Status alone.
+func (e *Environment) Compare(ctx context.Context, s *Status) error {
+	found, err := drift.Find(ctx, e.env, e.runtime)
+	if err != nil {
+		return nil // Status has said so
+	}
+	s.Differences = found
+	if s.State == "running" && len(found) > 0 {
+		s.State = "degraded"
+	}
+	return ctx.Err()
+}
+
 // problem is a reason by which the environment is not ready.
 func (s *Status) problem(format string, args ...any) {
-	s.Ready = false
+	if s.Ready {
+		s.Ready, s.State = false, "degraded"
+	}
 	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
 
 // described is what the record alone says.
 func (e *Environment) described() *Status {
 	r := e.env.Record
+	state := "running"
+	if !r.Ready {
+		state = "incomplete"
+	}
 	s := &Status{
-		Name: r.Name, Profile: r.Profile.Metadata.Name, Runtime: r.Runtime, Ready: r.Ready,
+		State: state,
+		Name:  r.Name, Profile: r.Profile.Metadata.Name, Runtime: r.Runtime, Ready: r.Ready,
 		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
 		Timings:     r.Timings,
 		StateFolder: string(e.env.Dir),

@@ -12,7 +12,7 @@ import (
 func planCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "plan",
-		Usage: "print the steps of up; it changes nothing",
+		Usage: "print the steps of up, and what they would change in an environment that exists; it changes nothing",
 		Flags: append([]cli.Flag{nameFlag(), outputFlag("text", "json")}, profileFlags()...),
 		Action: func(c *cli.Context) error {
 			request, err := upRequest(c)
@@ -43,6 +43,9 @@ func planCommand() *cli.Command {
 			if err := t.Flush(); err != nil {
 				return err
 			}
+			if err := printDrift(c, request); err != nil {
+				return err
+			}
 			filled := request.Profile.Filled()
 			if len(filled) == 0 {
 				return nil
@@ -55,4 +58,25 @@ func planCommand() *cli.Command {
 			return t.Flush()
 		},
 	}
+}
+
+// printDrift prints how an environment that exists differs from the request.
+func printDrift(c *cli.Context, request provision.UpRequest) error {
+	if !request.Home.Dir(request.Name).Exists() {
+		return nil
+	}
+	found, err := provision.Drift(c.Context, request)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		_, err := fmt.Fprintf(c.App.Writer, "\nenvironment %s is as the profile wants it\n", request.Name)
+		return err
+	}
+	t := table(c.App.Writer)
+	fmt.Fprintf(t, "\nDIFFERENCE IN %s\tFIELD\tHAVE\tWANT\n", request.Name)
+	for _, d := range found {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", d.Object, d.Field, d.Have, d.Want)
+	}
+	return t.Flush()
 }

@@ -25,6 +25,9 @@ func statusCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := e.Compare(c.Context, status); err != nil {
+				return err
+			}
 			if c.String("output") == "json" {
 				return printJSON(c.App.Writer, status)
 			}
@@ -38,6 +41,10 @@ func printStatus(w io.Writer, s *provision.Status) error {
 	fmt.Fprintf(t, "environment\t%s, profile %s\n", s.Name, s.Profile)
 	fmt.Fprintf(t, "runtime\t%s\n", s.Runtime)
 	fmt.Fprintf(t, "ready\t%s\n", yesNo(s.Ready))
+	fmt.Fprintf(t, "state\t%s\n", s.State)
+	for _, d := range s.Differences {
+		fmt.Fprintf(t, "\t%s\n", strings.TrimSpace(fmt.Sprintf("%s %s", d.Object, d.Field))+": "+d.Have+", should be "+d.Want)
+	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(t, "\t%s\n", p)
 	}

@@ -46,16 +46,35 @@ func Ensure(ctx context.Context, client *kube.Client, a profiles.Access, publicI
 		}
 		changed = changed || did
 	}
-	objects := Objects(a)
-	if publicIssuer {
-		objects = append(objects, openIssuer())
-	}
+	objects := wanted(a, publicIssuer)
 	applied, err := client.Apply(ctx, objects...)
 	if err != nil || keep {
 		return changed || applied, err
 	}
 	pruned, err := prune(ctx, client, objects)
 	return changed || applied || pruned, err
+}
+
+// Differences says what Ensure would change.
+func Differences(ctx context.Context, client *kube.Client, a profiles.Access, publicIssuer, keep bool) ([]kube.Difference, error) {
+	objects := wanted(a, publicIssuer)
+	found, err := client.Differences(ctx, objects...)
+	if err != nil || keep {
+		return found, err
+	}
+	err = others(ctx, client, objects, func(_ schema.GroupVersionResource, o *unstructured.Unstructured) error {
+		found = append(found, kube.Difference{Object: kube.Name(o), Have: kube.Present, Want: kube.Unwanted})
+		return nil
+	})
+	return found, err
+}
+
+func wanted(a profiles.Access, publicIssuer bool) []kube.Object {
+	objects := Objects(a)
+	if publicIssuer {
+		objects = append(objects, openIssuer())
+	}
+	return objects
 }
 
 // openIssuer opens the issuer
@@ -190,36 +209,56 @@ var (
 	roles               = rbacv1.SchemeGroupVersion.WithResource("roles")
 )
 
-// prune deletes roles and bindings that devenv made and the profile no longer
-// has, and takes its labels off the roles that Kubernetes has by itself.
-func prune(ctx context.Context, client *kube.Client, keep []kube.Object) (changed bool, err error) {
-	type object struct{ kind, namespace, name string }
-	wanted := map[object]bool{}
-	for _, o := range keep {
+type objectKey struct{ kind, namespace, name string }
+
+func keysOf(objects []kube.Object) map[objectKey]bool {
+	keys := map[objectKey]bool{}
+	for _, o := range objects {
 		u := unstructured.Unstructured{Object: o}
-		wanted[object{u.GetKind(), u.GetNamespace(), u.GetName()}] = true
+		keys[objectKey{u.GetKind(), u.GetNamespace(), u.GetName()}] = true
 	}
+	return keys
+}
+
+// others calls do with each role and binding that devenv made and that is not
+// to be kept.
+func others(ctx context.Context, client *kube.Client, keep []kube.Object, do func(schema.GroupVersionResource, *unstructured.Unstructured) error) error {
+	kept := keysOf(keep)
 	for _, kind := range []schema.GroupVersionResource{clusterRoleBindings, bindings, clusterRoles, roles} {
 		list, err := client.Dynamic.Resource(kind).List(ctx, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
-			return changed, fmt.Errorf("could not list %s: %w", kind.Resource, err)
+			return fmt.Errorf("could not list %s: %w", kind.Resource, err)
 		}
-		for _, o := range list.Items {
-			if wanted[object{o.GetKind(), o.GetNamespace(), o.GetName()}] {
+		for i := range list.Items {
+			o := &list.Items[i]
+			if kept[objectKey{o.GetKind(), o.GetNamespace(), o.GetName()}] {
 				continue
 			}
-			if err := remove(ctx, client, kind, o.GetNamespace(), o.GetName()); err != nil {
-				return changed, err
+			if err := do(kind, o); err != nil {
+				return err
 			}
-			changed = true
 		}
 	}
+	return nil
+}
+
+// prune deletes roles and bindings that devenv made and the profile no longer
+// has, and takes its labels off the roles that Kubernetes has by itself.
+func prune(ctx context.Context, client *kube.Client, keep []kube.Object) (changed bool, err error) {
+	err = others(ctx, client, keep, func(kind schema.GroupVersionResource, o *unstructured.Unstructured) error {
+		changed = true
+		return remove(ctx, client, kind, o.GetNamespace(), o.GetName())
+	})
+	if err != nil {
+		return changed, err
+	}
+	kept := keysOf(keep)
 	labelled, err := client.Core.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{LabelSelector: builtInSelector})
 	if err != nil {
 		return changed, fmt.Errorf("could not list clusterroles: %w", err)
 	}
 	for _, r := range labelled.Items {
-		if wanted[object{"ClusterRole", "", r.Name}] {
+		if kept[objectKey{"ClusterRole", "", r.Name}] {
 			continue
 		}
 		bare := kube.Object{"apiVersion": rbacGroup + "/v1", "kind": "ClusterRole", "metadata": kube.Object{"name": r.Name}}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 )
 
@@ -35,6 +36,20 @@ func (c *Client) EnsureNamespace(ctx context.Context, name string) (changed bool
 		return false, err
 	}
 	return c.Apply(ctx, Object{"apiVersion": "v1", "kind": "Namespace", "metadata": Object{"name": name, "labels": ManagedLabels()}})
+}
+
+// copyOf is an object of its own, in the types that JSON has: objects are also
+// made of ints and structs, which unstructured's own copy does not know.
+func copyOf(o Object) *unstructured.Unstructured {
+	text, err := json.Marshal(o)
+	if err == nil {
+		o = Object{}
+		err = json.Unmarshal(text, &o)
+	}
+	if err != nil {
+		panic(err) // made of YAML, or of Go types that are encoded every day
+	}
+	return &unstructured.Unstructured{Object: o}
 }
 
 // Name says which object it is, for people: kind, namespace and name.

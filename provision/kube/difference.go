@@ -32,13 +32,15 @@ type Difference struct {
 const (
 	Missing = "missing"
 	Present = "present"
+	// Unwanted is what should become of an object that the profile does not have.
+	Unwanted = "deleted, the profile does not have it"
 )
 
 // Differences says what Apply would change, by asking the API server to try it.
 func (c *Client) Differences(ctx context.Context, objects ...Object) ([]Difference, error) {
 	var found []Difference
 	for _, o := range objects {
-		object := (&unstructured.Unstructured{Object: o}).DeepCopy()
+		object := copyOf(o)
 		differences, err := c.differencesOf(ctx, object)
 		if err != nil {
 			return found, fmt.Errorf("could not compare %s: %w", Name(object), err)
@@ -118,7 +120,7 @@ func compare(field string, have, want any, differ func(field string, have, want 
 // shownLength is how much of a value fits on a line.
 const shownLength = 120
 
-// shown is a value for people.
+// shown is a value for people, on one line.
 func shown(value any, secret bool) string {
 	switch {
 	case value == nil:
@@ -139,6 +141,3 @@ func shown(value any, secret bool) string {
 	}
 	return strings.ReplaceAll(text, "\n", "⏎")
 }
-
-// Shown is a value of a field for people, on one line.
-func Shown(value any) string { return shown(value, false) }

@@ -57,7 +57,7 @@ func (e entry) object() *unstructured.Unstructured {
 
 // marked is a copy of an object with the part's label.
 func (i Inventory) marked(o Object) *unstructured.Unstructured {
-	object := (&unstructured.Unstructured{Object: o}).DeepCopy()
+	object := copyOf(o)
 	labels := object.GetLabels()
 	if labels == nil {
 		labels = map[string]string{}
@@ -101,7 +101,7 @@ func (i Inventory) Differences(ctx context.Context, prune bool, objects ...Objec
 	}
 	others, _, err := i.others(ctx, objects)
 	for _, o := range others {
-		found = append(found, Difference{Object: Name(o), Have: Present, Want: "deleted, the profile does not have it"})
+		found = append(found, Difference{Object: Name(o), Have: Present, Want: Unwanted})
 	}
 	return found, err
 }

@@ -17,6 +17,20 @@ const profilePart = "profile"
 
 var profileLabels = map[string]string{kube.PartLabel: profilePart}
 
+// ObjectDifferences says what `up` would change in the profile's objects for a
+// cluster.
+func ObjectDifferences(ctx context.Context, e *environment.Environment, c profiles.Cluster) ([]kube.Difference, error) {
+	admin, err := e.Admin(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := Objects(e, c)
+	if err != nil {
+		return nil, err
+	}
+	return inventory(admin).Differences(ctx, !e.NoPrune, objects...)
+}
+
 func inventory(admin *kube.Client) kube.Inventory {
 	return kube.Inventory{Client: admin, Part: profilePart}
 }
