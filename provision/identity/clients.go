@@ -80,16 +80,10 @@ func (a *Admin) clientObjects() dynamic.ResourceInterface {
 
 // storedClients are Dex's objects by the client's id.
 func (a *Admin) storedClients(ctx context.Context) (map[string]*unstructured.Unstructured, error) {
-	list, err := a.clientObjects().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("could not read Dex's clients: %w", err)
-	}
-	stored := map[string]*unstructured.Unstructured{}
-	for i := range list.Items {
-		id, _, _ := unstructured.NestedString(list.Items[i].Object, "id")
-		stored[id] = &list.Items[i]
-	}
-	return stored, nil
+	return stored(ctx, a.clientObjects(), "clients", func(o map[string]any) string {
+		id, _, _ := unstructured.NestedString(o, "id")
+		return id
+	})
 }
 
 func (a *Admin) ensureClient(ctx context.Context, want profiles.Client) (changed bool, err error) {

@@ -106,19 +106,26 @@ func (a *Admin) passwordObjects() dynamic.ResourceInterface {
 	return a.kube.Dynamic.Resource(passwords).Namespace(Namespace)
 }
 
-// storedPasswords are Dex's objects by lower-cased e-mail. Their names are a
-// hash that is Dex's own business.
+// storedPasswords are Dex's objects by lower-cased e-mail.
 func (a *Admin) storedPasswords(ctx context.Context) (map[string]*unstructured.Unstructured, error) {
-	list, err := a.passwordObjects().List(ctx, metav1.ListOptions{})
+	return stored(ctx, a.passwordObjects(), "users", func(o map[string]any) string {
+		email, _, _ := unstructured.NestedString(o, "email")
+		return strings.ToLower(email)
+	})
+}
+
+// stored are Dex's objects of a kind by a key: their names are a hash that is
+// Dex's own business.
+func stored(ctx context.Context, objects dynamic.ResourceInterface, what string, key func(map[string]any) string) (map[string]*unstructured.Unstructured, error) {
+	list, err := objects.List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("could not read Dex's users: %w", err)
+		return nil, fmt.Errorf("could not read Dex's %s: %w", what, err)
 	}
-	stored := map[string]*unstructured.Unstructured{}
+	byKey := map[string]*unstructured.Unstructured{}
 	for i := range list.Items {
-		email, _, _ := unstructured.NestedString(list.Items[i].Object, "email")
-		stored[strings.ToLower(email)] = &list.Items[i]
+		byKey[key(list.Items[i].Object)] = &list.Items[i]
 	}
-	return stored, nil
+	return byKey, nil
 }
 
 func (a *Admin) ensureAttributes(ctx context.Context, want profiles.User, stored *unstructured.Unstructured) (changed bool, err error) {
