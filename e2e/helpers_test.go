@@ -241,11 +241,17 @@ func chromium(t *testing.T, home string) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
+	profile, err := os.MkdirTemp("", "devenv-e2e-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(profile) }) // its helpers may still be writing
 	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("chromium"), chromedp.NoSandbox, // root may not have one
-		chromedp.Env("HOME="+home), chromedp.UserDataDir(filepath.Join(home, "profile")))...)
+		chromedp.Env("HOME="+home), chromedp.UserDataDir(profile))...)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // which waits until it has ended
 	return ctx
 }
