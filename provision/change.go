@@ -15,67 +15,89 @@ import (
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
-// Rotate gives the kubeconfigs of connections new tokens: those that are named,
-// or all. It returns their names. Tokens that were issued before stay valid
-// until they expire.
-func Rotate(ctx context.Context, home state.Home, name string, connections ...string) (rotated []string, err error) {
+// opened runs a change on an environment that exists, with its lock held.
+func opened(ctx context.Context, home state.Home, name string, change func(*Environment) error) error {
 	unlock, err := lock(ctx, home, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlock()
 	e, err := Open(home, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	all := e.env.Spec().Connections
-	for _, wanted := range connections {
-		if !slices.ContainsFunc(all, func(c profiles.Connection) bool { return c.Name == wanted }) {
-			return nil, failure.Newf(failure.Usage, "there is no connection %q in environment %q", wanted, name).
-				Hint("see the profile's spec.connections: devenv status%s", record.NameFlag(name))
-		}
+	return change(e)
+}
+
+// answers says whether Dex can be changed and asked: a change must not wait for
+// one that does not run.
+func (e *Environment) answers(ctx context.Context) error {
+	if err := e.runtime.Find(ctx); err != nil {
+		return err
 	}
-	for _, c := range all {
-		if len(connections) > 0 && !slices.Contains(connections, c.Name) {
-			continue
-		}
-		if _, err := steps.Connect(ctx, e.env, c, true); err != nil {
-			return rotated, failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+record.NameFlag(name))
-		}
-		rotated = append(rotated, c.Name)
+	if err := session.AskIssuer(ctx, e.env); err != nil {
+		return e.notChanged(ctx, fmt.Errorf("Dex does not answer: %w", err))
 	}
-	return rotated, nil
+	return nil
+}
+
+// notChanged gives the error of a change its class and a hint.
+func (e *Environment) notChanged(ctx context.Context, err error) error {
+	class := failure.Provisioning
+	if errors.Is(ctx.Err(), context.Canceled) {
+		class = failure.Interrupted
+	}
+	return failure.New(class, err, "see why: devenv doctor"+record.NameFlag(e.env.Name()))
+}
+
+// Rotate gives the kubeconfigs of connections new tokens: those that are named,
+// or all. It returns their names. Tokens that were issued before stay valid
+// until they expire.
+func Rotate(ctx context.Context, home state.Home, name string, connections ...string) (rotated []string, err error) {
+	err = opened(ctx, home, name, func(e *Environment) error {
+		all := e.env.Spec().Connections
+		for _, wanted := range connections {
+			if !slices.ContainsFunc(all, func(c profiles.Connection) bool { return c.Name == wanted }) {
+				return failure.Newf(failure.Usage, "there is no connection %q in environment %q", wanted, name).
+					Hint("see the profile's spec.connections: devenv status%s", record.NameFlag(name))
+			}
+		}
+		for _, c := range all {
+			if len(connections) > 0 && !slices.Contains(connections, c.Name) {
+				continue
+			}
+			if _, err := steps.Connect(ctx, e.env, c, true); err != nil {
+				return failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+record.NameFlag(name))
+			}
+			rotated = append(rotated, c.Name)
+		}
+		return nil
+	})
+	return rotated, err
 }
 
 // ChangeLogins changes the users and clients of an environment that runs: what
 // edit has done can be used when ChangeLogins returns. The next Up goes back to
 // the profile that it is given, or with NoPrune keeps what was added.
 func ChangeLogins(ctx context.Context, home state.Home, name string, edit func(record.Logins) error) error {
-	unlock, err := lock(ctx, home, name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	old, err := Open(home, name)
-	if err != nil {
-		return err
-	}
-	changed, err := old.env.Record.WithLogins(edit)
-	if err != nil {
-		return err
-	}
-	e := newEnvironment(home, changed)
-	if err := e.runtime.Find(ctx); err != nil {
-		return err
-	}
-	if err := e.env.Save(); err != nil { // first: a password that Dex knows alone would be lost
-		return err
-	}
-	if err := e.runStep(ctx, "seed"); err != nil {
-		err = failure.New(failure.Provisioning, fmt.Errorf("could not change Dex: %w", err), "see why: devenv doctor"+record.NameFlag(name))
-		return errors.Join(err, old.env.Save())
-	}
-	return nil
+	return opened(ctx, home, name, func(old *Environment) error {
+		changed, err := old.env.Record.WithLogins(edit)
+		if err != nil {
+			return err
+		}
+		if err := old.answers(ctx); err != nil {
+			return err
+		}
+		e := newEnvironment(home, changed)
+		if err := e.env.Save(); err != nil { // first: a password that Dex knows alone would be lost
+			return err
+		}
+		if err := e.runStep(ctx, "seed"); err != nil {
+			err = e.notChanged(ctx, fmt.Errorf("could not change Dex: %w", err))
+			return errors.Join(err, old.env.Save())
+		}
+		return nil
+	})
 }
 
 // runStep runs one step of the plan; those that it needs were done before.
@@ -92,20 +114,13 @@ func (e *Environment) runStep(ctx context.Context, id string) error {
 // RotateKeys makes Dex sign with a new key, and proves that clusters accept both
 // its tokens and those of the earlier one; say is told what was seen.
 func RotateKeys(ctx context.Context, home state.Home, name string, say func(format string, args ...any)) error {
-	unlock, err := lock(ctx, home, name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	e, err := Open(home, name)
-	if err != nil {
-		return err
-	}
-	if err := e.runtime.Find(ctx); err != nil {
-		return err
-	}
-	if err := steps.RotateKeys(ctx, e.env, e.runtime, say); err != nil {
-		return failure.New(failure.Provisioning, fmt.Errorf("could not rotate Dex's keys: %w", err), "see whether a login works: devenv doctor"+record.NameFlag(name))
-	}
-	return session.ForgetTokens(e.env)
+	return opened(ctx, home, name, func(e *Environment) error {
+		if err := e.answers(ctx); err != nil {
+			return err
+		}
+		if err := steps.RotateKeys(ctx, e.env, e.runtime, say); err != nil {
+			return e.notChanged(ctx, fmt.Errorf("could not rotate Dex's keys: %w", err))
+		}
+		return session.ForgetTokens(e.env)
+	})
 }

@@ -24,12 +24,16 @@ func checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			theirs, err := reported(c)
+			if err != nil {
+				return err
+			}
 			report, err := e.Check(c.Context)
 			if err != nil {
 				return err
 			}
-			if file := c.String("against"); file != "" {
-				return against(c, report, file)
+			if theirs != nil {
+				return against(c, report, theirs)
 			}
 			if err := printReport(c.App.Writer, report, c.String("output")); err != nil {
 				return err

@@ -70,13 +70,21 @@ func fromReport(c *cli.Context, file string) (profile *profiles.Environment, run
 	return profile, runtime, nil
 }
 
+// reported is the report that --against names; nil where it names none.
+func reported(c *cli.Context) (*report.Report, error) {
+	file := c.String("against")
+	switch {
+	case file == "":
+		return nil, nil
+	case c.String("output") == "junit":
+		return nil, failure.Newf(failure.Usage, "--against has no output junit").Hint("the forms are: text, json")
+	}
+	return report.Read(file)
+}
+
 // against prints how results differ from those of a report. The error is of
 // class Rejected where any does.
-func against(c *cli.Context, results *check.Report, file string) error {
-	theirs, err := report.Read(file)
-	if err != nil {
-		return err
-	}
+func against(c *cli.Context, results *check.Report, theirs *report.Report) (err error) {
 	list := theirs.Against(results.Results, c.String("name"))
 	different := 0
 	for _, x := range list {
@@ -92,7 +100,7 @@ func against(c *cli.Context, results *check.Report, file string) error {
 	if err != nil || different == 0 {
 		return err
 	}
-	return failure.Newf(failure.Rejected, "%d of %d proofs came out otherwise than in %s", different, len(list), file)
+	return failure.Newf(failure.Rejected, "%d of %d proofs came out otherwise than in %s", different, len(list), c.String("against"))
 }
 
 func printComparison(w io.Writer, list []report.Comparison, different int) error {

@@ -143,12 +143,9 @@ func copyOf(values map[string]any) map[string]any {
 // chart and values and all of its objects exist. It does not wait for pods.
 // What an interrupted install or upgrade left is replaced.
 func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log func(string, ...any), r Release) (changed bool, err error) {
-	config := new(action.Configuration)
-	if err := config.Init(client, r.Namespace, "secret", log); err != nil {
-		return false, fmt.Errorf("could not reach the releases in namespace %s: %w", r.Namespace, err)
-	}
-	if helm, ok := config.KubeClient.(*kube.Client); ok {
-		helm.Namespace = r.Namespace
+	config, err := configuration(client, log, r.Namespace)
+	if err != nil {
+		return false, err
 	}
 	last, err := config.Releases.Last(r.Name)
 	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
@@ -178,6 +175,18 @@ func Ensure(ctx context.Context, client genericclioptions.RESTClientGetter, log 
 	return true, nil
 }
 
+// configuration is Helm's for a namespace; "" for all.
+func configuration(client genericclioptions.RESTClientGetter, log func(string, ...any), namespace string) (*action.Configuration, error) {
+	config := new(action.Configuration)
+	if err := config.Init(client, namespace, "secret", log); err != nil {
+		return nil, fmt.Errorf("could not reach the releases in namespace %q: %w", namespace, err)
+	}
+	if helm, ok := config.KubeClient.(*kube.Client); ok {
+		helm.Namespace = namespace
+	}
+	return config, nil
+}
+
 // label labels a release that was installed without.
 func (r Release) label(config *action.Configuration, last *release.Release) (changed bool, err error) {
 	labels := maps.Clone(last.Labels)
@@ -189,47 +198,6 @@ func (r Release) label(config *action.Configuration, last *release.Release) (cha
 	}
 	last.Labels = labels
 	return true, config.Releases.Update(last)
-}
-
-// Prune uninstalls the releases with these labels that are not wanted, by
-// namespace/name. CRDs that a chart brought in its folder crds stay, as Helm has
-// it.
-func Prune(client genericclioptions.RESTClientGetter, log func(string, ...any), labels map[string]string, wanted []string) (changed bool, err error) {
-	config := new(action.Configuration)
-	if err := config.Init(client, "", "secret", log); err != nil {
-		return false, fmt.Errorf("could not reach the releases: %w", err)
-	}
-	query := maps.Clone(labels) // by labels: a list of all releases would unpack every one
-	query["owner"] = "helm"
-	found, err := config.Releases.Query(query)
-	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("could not list the releases: %w", err)
-	}
-	done := map[string]bool{}
-	for _, r := range found {
-		name := r.Namespace + "/" + r.Name
-		if done[name] || slices.Contains(wanted, name) {
-			continue
-		}
-		done[name] = true
-		own := new(action.Configuration)
-		if err := own.Init(client, r.Namespace, "secret", log); err != nil {
-			return changed, fmt.Errorf("could not reach the releases in namespace %s: %w", r.Namespace, err)
-		}
-		if helm, ok := own.KubeClient.(*kube.Client); ok {
-			helm.Namespace = r.Namespace
-		}
-		uninstall := action.NewUninstall(own)
-		uninstall.Timeout = hookLimit
-		if _, err := uninstall.Run(r.Name); err != nil {
-			return changed, fmt.Errorf("could not uninstall the release %s, which the profile does not have: %w", name, err)
-		}
-		changed = true
-	}
-	return changed, nil
 }
 
 // Render tries whether a release can be made of its chart and values. It asks no

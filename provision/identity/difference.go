@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,14 +37,21 @@ func Differences(ctx context.Context, client *kube.Client, users []profiles.User
 		found = append(found, clientDifferences(c, storedClients[c.ID])...)
 		delete(storedClients, c.ID)
 	}
-	for what, left := range map[string]map[string]*unstructured.Unstructured{"user ": storedUsers, "client ": storedClients} {
-		for name, object := range left {
-			if prune && ours(object) {
-				found = append(found, kube.Difference{Object: what + name, Have: kube.Present, Want: kube.Unwanted})
-			}
-		}
+	if prune {
+		found = append(append(found, unwanted("user ", storedUsers)...), unwanted("client ", storedClients)...)
 	}
 	return found, nil
+}
+
+// unwanted are those of devenv's own that are left over.
+func unwanted(what string, left map[string]*unstructured.Unstructured) []kube.Difference {
+	var found []kube.Difference
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		if ours(left[name]) {
+			found = append(found, kube.Difference{Object: what + name, Have: kube.Present, Want: kube.Unwanted})
+		}
+	}
+	return found
 }
 
 func userDifferences(want profiles.User, stored *unstructured.Unstructured) []kube.Difference {
@@ -78,11 +86,8 @@ func clientDifferences(want profiles.Client, stored *unstructured.Unstructured) 
 	if text("secret") != want.Secret {
 		d.compare("secret", "another one", "the environment's")
 	}
-	for field, wanted := range map[string][]string{"redirectURIs": want.RedirectURIs, "trustedPeers": want.TrustedPeers} {
-		if have := list(field); !slices.Equal(have, wanted) {
-			d.compare(field, strings.Join(have, ", "), strings.Join(wanted, ", "))
-		}
-	}
+	d.compare("redirectURIs", strings.Join(list("redirectURIs"), ", "), strings.Join(want.RedirectURIs, ", "))
+	d.compare("trustedPeers", strings.Join(list("trustedPeers"), ", "), strings.Join(want.TrustedPeers, ", "))
 	return d.found
 }
 

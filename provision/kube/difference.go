@@ -67,6 +67,9 @@ func (c *Client) differencesOf(ctx context.Context, o *unstructured.Unstructured
 		return nil, err
 	}
 	want, err := resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
+	if apierrors.IsInvalid(err) { // such as a binding's role, which cannot be changed
+		return []Difference{{Object: Name(o), Have: "one that cannot become it: " + err.Error(), Want: Present}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -77,20 +80,16 @@ func (c *Client) differencesOf(ctx context.Context, o *unstructured.Unstructured
 		u.SetGeneration(0)
 		delete(u.Object, "status")
 	}
-	Compare(have.Object, want.Object, func(field string, have, want any) {
+	compare("", have.Object, want.Object, func(field string, have, want any) {
 		secret := o.GetKind() == "Secret" && strings.HasPrefix(field, "data")
 		found = append(found, Difference{Object: Name(o), Field: field, Have: shown(have, secret), Want: shown(want, secret)})
 	})
 	return found, nil
 }
 
-// Compare walks two values, as JSON has them, and tells differ of each field
+// compare walks two values, as JSON has them, and tells differ of each field
 // that is not the same in both: "spec.ports[0].nodePort", nil where there is
 // none.
-func Compare(have, want any, differ func(field string, have, want any)) {
-	compare("", have, want, differ)
-}
-
 func compare(field string, have, want any, differ func(field string, have, want any)) {
 	haveMap, isMap := have.(map[string]any)
 	wantMap, areMaps := want.(map[string]any)

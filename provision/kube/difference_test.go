@@ -12,7 +12,7 @@ func TestCompare(t *testing.T) {
 	have := map[string]any{"a": "1", "b": map[string]any{"c": []any{"x", "y"}, "gone": true}, "same": int64(1)}
 	want := map[string]any{"a": "2", "b": map[string]any{"c": []any{"x", "z"}, "new": "n"}, "same": int64(1), "list": []any{"1"}}
 	var got []string
-	Compare(have, want, func(field string, have, want any) { got = append(got, fmt.Sprint(field, " ", have, " ", want)) })
+	compare("", have, want, func(field string, have, want any) { got = append(got, fmt.Sprint(field, " ", have, " ", want)) })
 	if expected := []string{"a 1 2", "b.c[1] y z", "b.gone true <nil>", "b.new <nil> n", "list <nil> [1]"}; !reflect.DeepEqual(got, expected) {
 		t.Errorf("%q", got)
 	}

@@ -39,8 +39,8 @@ type entry struct {
 	Name       string `json:"name"`
 }
 
-// entry is an object's. Where its kind has none yet, the namespace may lack; it
-// is then remembered twice, which does no harm.
+// entry is an object's. Before its kind exists, the default namespace is not
+// filled in; entries are completed when they are read again.
 func (i Inventory) entry(o *unstructured.Unstructured) entry {
 	_, _ = i.Client.resource(o) // fills in the default namespace
 	return entry{o.GetAPIVersion(), o.GetKind(), o.GetNamespace(), o.GetName()}
@@ -142,10 +142,10 @@ func (i Inventory) others(ctx context.Context, wanted []Object) (others []*unstr
 		keep[i.entry(i.marked(o))] = true
 	}
 	for _, e := range known {
-		if keep[e] || e.Kind == "Namespace" {
+		object := e.object()
+		if keep[i.entry(object)] || e.Kind == "Namespace" {
 			continue
 		}
-		object := e.object()
 		resource, err := i.Client.resource(object)
 		if meta.IsNoMatchError(err) {
 			continue // its kind is deleted, and so it is
