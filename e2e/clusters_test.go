@@ -54,4 +54,8 @@ func TestTrustWithoutUsers(t *testing.T) {
 	if _, err := kubectl(t, write(t, "person", bare), "get", "namespaces"); err == nil || !strings.Contains(err.Error(), "logged in") && !strings.Contains(err.Error(), "Unauthorized") {
 		t.Errorf("a token of Dex, which the cluster does not trust: %v", err)
 	}
+	must(t, "up", "--name", name, "--profile", "greenhouse", "--set", `spec.clusters[1].trust.configuration.jwt=[{issuer: {cluster: central, audiences: [greenhouse]}, claimMappings: {username: {claim: sub, prefix: "greenhouse:"}}}]`, "--set", "spec.connections=[]", "--set", "spec.expectations=[]")
+	if out := mustKubectl(t, statusOf(t, name).Clusters[0].Kubeconfig, "get", "secrets,serviceaccounts", "--namespace", "my-organization", "--output", "name"); strings.Contains(out, "my-cluster") {
+		t.Errorf("the profile has no connection any more, and there is still:\n%s", out)
+	}
 }

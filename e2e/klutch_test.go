@@ -105,5 +105,13 @@ func chartOfProfile(t *testing.T, name, kubeconfig string, up []string) {
 	if want := statusOf(t, name).Issuer.URL; err != nil || out != want {
 		t.Errorf("the chart's issuer is %q, %v, want %s", out, err, want)
 	}
-	runWith(t, []string{"DEVENV_SOURCES=" + os.Getenv("DEVENV_SOURCES")}, up...).wants(t, 0)
+	official := []string{"DEVENV_SOURCES=" + os.Getenv("DEVENV_SOURCES")}
+	runWith(t, official, append(up, "--no-prune")...).wants(t, 0)
+	if _, err := kubectl(t, kubeconfig, "get", "configmap", "demo", "--namespace=extra"); err != nil {
+		t.Errorf("--no-prune did not keep the chart: %v", err)
+	}
+	runWith(t, official, up...).wants(t, 0, "✓ Delete what the profile no longer has")
+	if out := mustKubectl(t, kubeconfig, "get", "configmaps,secrets", "--namespace=extra", "--output=name"); strings.Contains(out, "demo") {
+		t.Errorf("the profile has no chart any more, and there is still:\n%s", out)
+	}
 }

@@ -6,6 +6,14 @@ import (
 	"testing"
 )
 
+// ownKind is a kind and an object of it, which names no namespace.
+const ownKind = `    - apiVersion: apiextensions.k8s.io/v1
+      kind: CustomResourceDefinition
+      metadata: {name: things.example.com}
+      spec: {group: example.com, scope: Namespaced, names: {kind: Thing, plural: things}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}
+    - {apiVersion: example.com/v1, kind: Thing, metadata: {name: thing}}
+`
+
 // What devenv made and a profile no longer has is deleted, unless --no-prune
 // says so; what others made stays.
 func TestPrune(t *testing.T) {
@@ -13,7 +21,7 @@ func TestPrune(t *testing.T) {
 	profile := must(t, "profiles", "show", "default").stdout
 	more := strings.Replace(profile, "    users:\n", "    users:\n    - email: extra@example.com\n      groups: [developers]\n", 1)
 	more = strings.Replace(more, "    clients:\n", "    clients:\n    - id: extra\n", 1)
-	more = strings.Replace(more, "  dex:\n", "    objects:\n    - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra}}\n    - {apiVersion: v1, kind: ConfigMap, metadata: {name: mine}}\n  dex:\n", 1)
+	more = strings.Replace(more, "  dex:\n", "    objects:\n    - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra}}\n    - {apiVersion: v1, kind: ConfigMap, metadata: {name: mine}}\n"+ownKind+"  dex:\n", 1)
 	if strings.Count(more, "extra") != 3 {
 		t.Fatalf("the default profile looks otherwise:\n%s", more)
 	}
@@ -21,9 +29,13 @@ func TestPrune(t *testing.T) {
 		return must(t, append([]string{"up", "--name", name, "--runtime", "process"}, args...)...)
 	}
 	up("--file", write(t, "more.yaml", more))
+	if r := up("--file", write(t, "more.yaml", more)); strings.Contains(r.stderr, "✓") {
+		t.Errorf("a second up changes something:\n%s", r.stderr)
+	}
 	defer must(t, "down", "--name", name)
 	admin := statusOf(t, name).Clusters[0].Kubeconfig
 	ask := func(args ...string) (string, error) { return kubectl(t, admin, args...) }
+	mustKubectl(t, admin, "get", "things.example.com", "thing") // without a namespace, of a kind that came with it
 	// somebody makes it their own
 	if _, err := ask("label", "configmap", "mine", "devenv.dev/part-"); err != nil {
 		t.Fatal(err)
@@ -92,5 +104,22 @@ func testLiveLogins(t *testing.T, name string) {
 	must(t, in("token", "--user", "guest@example.com")...)
 	if text, err := os.ReadFile(home + "/" + name + "/environment.json"); err != nil || strings.Contains(string(text), "live@example.com") {
 		t.Errorf("the record: %v", err)
+	}
+}
+
+// A change does not wait for a Dex that does not run, and is not half done.
+func TestLiveLoginsWithoutDex(t *testing.T) {
+	needPlain(t)
+	defer must(t, "up", "--name", plain)
+	for _, p := range statusOf(t, plain).Processes {
+		if p.Name == "dex" {
+			kill(t, p.PID)
+		}
+	}
+	for _, command := range [][]string{{"users", "add", "late@example.com"}, {"rotate", "keys"}} {
+		devenv(t, append(command, "--name", plain)...).wants(t, 4, "Dex does not answer", "hint: see why: devenv doctor --name "+plain)
+	}
+	if out := must(t, "users", "list", "--name", plain).stdout; strings.Contains(out, "late@example.com") {
+		t.Errorf("users list:\n%s", out)
 	}
 }

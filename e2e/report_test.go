@@ -75,23 +75,37 @@ func TestReportHasNoSecret(t *testing.T) { onBoth(t, testReportHasNoSecret) }
 
 func testReportHasNoSecret(t *testing.T, name string) {
 	token := strings.TrimSpace(must(t, "token", "--name", name, "--user", "dev@example.com").stdout)
+	secrets := knownSecrets(t, name)
+	secrets["a token"] = token
+	if len(secrets) < 8 {
+		t.Fatalf("only %d secrets were found", len(secrets))
+	}
+	// somebody wrote each of them down in each encoding, where a report looks
+	var planted []string
+	for _, secret := range secrets {
+		for _, form := range encodings(secret) {
+			planted = append(planted, "leaked "+form.written+" here")
+		}
+	}
+	admin := statusOf(t, name).Clusters[0].Kubeconfig
+	mustKubectl(t, admin, "create", "configmap", "planted", "--from-file="+write(t, "planted", strings.Join(planted, "\n")))
+	defer mustKubectl(t, admin, "delete", "configmap", "planted")
+
 	archive := filepath.Join(t.TempDir(), "case.zip")
 	must(t, "report", "--name", name, archive)
 	files := filesOf(t, archive)
+	if found := strings.Count(files["clusters/main/configmaps.yaml"], "leaked "); found != len(planted) {
+		t.Errorf("%d of %d planted lines are in the report", found, len(planted))
+	}
 	for _, want := range []string{"report.html", "report.json", "profile.yaml", "clusters/main/rolebindings.yaml", "clusters/main/api-server-flags.yaml"} {
 		if files[want] == "" {
 			t.Errorf("there is no %s", want)
 		}
 	}
-	secrets := knownSecrets(t, name)
-	secrets["a token"] = token[strings.LastIndex(token, ".")+1:]
-	if len(secrets) < 8 {
-		t.Fatalf("only %d secrets were found", len(secrets))
-	}
 	for file, text := range files {
 		for what, secret := range secrets {
 			for encoding, form := range encodings(secret) {
-				if strings.Contains(text, form) {
+				if strings.Contains(text, form.searched) {
 					t.Errorf("%s holds %s, %s", file, what, encoding)
 				}
 			}
@@ -104,6 +118,9 @@ func testReportHasNoSecret(t *testing.T, name string) {
 		Missing []string
 		Results []any
 		Doctor  struct{ FirstFailure string }
+	}
+	if name == shared && !strings.Contains(files["clusters/main/secrets.yaml"], "enablePasswordDB: true") {
+		t.Error("Dex's configuration is not in the report")
 	}
 	if err := json.Unmarshal([]byte(files["report.json"]), &report); err != nil || len(report.Missing) > 0 || len(report.Results) < 30 || report.Doctor.FirstFailure != "" {
 		t.Errorf("report.json: %v, %+v", err, report.Missing)
@@ -151,16 +168,23 @@ func knownSecrets(t *testing.T, name string) map[string]string {
 	return found
 }
 
+// form is a secret as somebody wrote it, and the part of that to look for.
+type form struct{ written, searched string }
+
 // encodings are the forms in which a secret could hide, by name.
-func encodings(secret string) map[string]string {
+func encodings(secret string) map[string]form {
 	text := []byte(secret)
-	forms := map[string]string{
+	forms := map[string]form{}
+	for name, written := range map[string]string{
 		"raw": secret, "hex": hex.EncodeToString(text), "URL-escaped": url.QueryEscape(secret),
 		"base64": base64.RawStdEncoding.EncodeToString(text), "base64url": base64.RawURLEncoding.EncodeToString(text),
+	} {
+		forms[name] = form{written, written}
 	}
-	for shift := 1; shift <= 2; shift++ { // inside a JWT or a kubeconfig, without what its neighbours change
-		inside := base64.RawURLEncoding.EncodeToString(append(make([]byte, shift), text...))
-		forms[fmt.Sprintf("inside base64, shifted by %d", shift)] = inside[4 : len(inside)-4]
+	for shift := 1; shift <= 2; shift++ { // as inside a JWT or a kubeconfig
+		around := strings.Repeat("{", shift) + secret + "}}"
+		written := base64.RawURLEncoding.EncodeToString([]byte(around))
+		forms[fmt.Sprintf("inside base64, shifted by %d", shift)] = form{written, written[4 : len(written)-4]}
 	}
 	return forms
 }

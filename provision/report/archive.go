@@ -38,13 +38,9 @@ func (c *collector) write(name string) error {
 	archive := zip.NewWriter(out)
 	folder := strings.TrimSuffix(filepath.Base(name), ".zip") + "/"
 	for _, f := range append([]file{{pageFile, page}, {reportFile, text}}, c.files...) {
-		text := f.text
-		if f.name != pageFile && f.name != reportFile { // which are made of clean text
-			text = c.redactor.redact(text)
-		}
 		entry, createErr := archive.CreateHeader(&zip.FileHeader{Name: folder + f.name, Method: zip.Deflate, Modified: clean.Created})
 		if createErr == nil {
-			_, createErr = entry.Write(text)
+			_, createErr = entry.Write(f.text)
 		}
 		err = errors.Join(err, createErr)
 	}

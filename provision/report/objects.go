@@ -2,6 +2,7 @@ package report
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -59,7 +60,7 @@ func (c *collector) objects(ctx context.Context, cluster profiles.Cluster) error
 }
 
 // strip removes what nobody reads, and the content of Secrets: of that the keys
-// and lengths are left.
+// and lengths are left, certificates, and Dex's configuration.
 func strip(o *unstructured.Unstructured, resource string) {
 	o.SetManagedFields(nil)
 	if resource == "customresourcedefinitions" {
@@ -72,6 +73,12 @@ func strip(o *unstructured.Unstructured, resource string) {
 	for key, value := range data {
 		if strings.HasSuffix(key, ".crt") {
 			continue // a certificate is no secret
+		}
+		if key == "config.yaml" { // Dex's configuration; the redactor reads it as any other file
+			if text, err := base64.StdEncoding.DecodeString(fmt.Sprint(value)); err == nil {
+				data[key] = string(text)
+				continue
+			}
 		}
 		data[key] = fmt.Sprintf("REDACTED (%d characters of base64)", len(fmt.Sprint(value)))
 	}

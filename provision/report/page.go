@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
@@ -17,7 +18,11 @@ import (
 var pageSource string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"mark":  func(s diagnosis.State) string { return marks[s] },
+	"mark": func(s diagnosis.State) string { return marks[s] },
+	"value": func(v any) (string, error) { // else times would be shown as 1.8e+09
+		text, err := json.Marshal(v)
+		return string(text), err
+	},
 	"words": func(list []string) string { return strings.Join(list, ", ") },
 }).Parse(pageSource))
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -19,7 +20,7 @@ func (r *Report) Rebuild(pins profiles.Pins, devenv string) (profile *profiles.E
 	copied := r.Profile
 	renewed := map[string]string{}
 	renew := func(secret string) string {
-		if !Redacted(secret) {
+		if !redacted(secret) {
 			return secret
 		}
 		if renewed[secret] == "" {
@@ -48,7 +49,18 @@ func (r *Report) Rebuild(pins profiles.Pins, devenv string) (profile *profiles.E
 	if len(renewed) > 0 {
 		differs = append(differs, fmt.Sprintf("%d passwords and secrets are new", len(renewed)))
 	}
+	if left := placeholdersLeft(copied); left > 0 {
+		differs = append(differs, fmt.Sprintf("%d more secrets in the profile, of charts or objects, stay placeholders; put yours in their place: devenv up --file", left))
+	}
 	return &copied, differs
+}
+
+func placeholdersLeft(profile profiles.Environment) int {
+	text, err := json.Marshal(profile)
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(text), placeholderStart)
 }
 
 // Comparison is how a proof came out there and here.

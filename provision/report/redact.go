@@ -16,6 +16,7 @@ import (
 // everywhere, so that it still shows where two are equal.
 type redactor struct {
 	placeholders map[string]string // by secret
+	known        []string          // those to be found everywhere, in any encoding
 	counts       map[string]int    // by kind of secret
 	replacer     *strings.Replacer // of the known ones; nil until it is needed
 }
@@ -31,12 +32,10 @@ const shortest = 6
 // know adds a secret of a kind, such as "password". What is not text is known in
 // its encodings alone.
 func (r *redactor) know(kind, secret string) {
-	secret = strings.TrimSpace(secret)
-	if len(secret) < shortest {
-		return
+	if secret = strings.TrimSpace(secret); len(secret) >= shortest {
+		r.placeholder(kind, secret)
+		r.known, r.replacer = append(r.known, secret), nil
 	}
-	r.placeholder(kind, secret)
-	r.replacer = nil
 }
 
 // placeholder is what stands for a secret.
@@ -45,13 +44,15 @@ func (r *redactor) placeholder(kind, secret string) string {
 		return p
 	}
 	r.counts[kind]++
-	p := fmt.Sprintf("REDACTED-%s-%d", kind, r.counts[kind])
+	p := fmt.Sprintf("%s%s-%d", placeholderStart, kind, r.counts[kind])
 	r.placeholders[secret] = p
 	return p
 }
 
-// Redacted says whether a text is a placeholder.
-func Redacted(text string) bool { return strings.HasPrefix(text, "REDACTED-") }
+const placeholderStart = "REDACTED-"
+
+// redacted says whether a text is a placeholder.
+func redacted(text string) bool { return strings.HasPrefix(text, placeholderStart) }
 
 // patterns find secrets that nobody told the redactor of: the group, or where a
 // pattern has none all of it.
@@ -61,18 +62,51 @@ var patterns = []struct {
 }{
 	{"key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?`)},
 	{"token", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*`)},
+	{"token", encodedJWT()},
 	{"hash", regexp.MustCompile(`\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}`)},
 	{"password", regexp.MustCompile(`://[^/\s:@"]+:([^/\s@"]+)@`)}, // of a URL, as a proxy has
 	{"token", regexp.MustCompile(`(?i)bearer[ +:=]+"?([A-Za-z0-9._~+/-]{8,}=*)`)},
 	{"cookie", regexp.MustCompile(`(?i)(?:set-)?cookie"?: *"?([^\r\n"]+)`)},
 	{"secret", regexp.MustCompile(`(?i)(?:access_token|refresh_token|id_token|client_secret|device_code|code_verifier|password|passwd)(?:=|%3D)([^&\s"',;]{4,})`)},
+	{"secret", regexp.MustCompile(`(?im)^[\s-]*(?:password|passwd|client_?secret|refresh_?token): +["']?([^\s"']{4,})`)}, // in YAML
 	{"secret", regexp.MustCompile(`(?i)"(?:access_token|refresh_token|id_token|client_secret|device_code|client-key-data|token)" ?: ?"([^"]{4,})"`)},
 	{"key", regexp.MustCompile(`"(?:d|dp|dq|qi|p|q|k)" ?: ?"([A-Za-z0-9_=-]{16,})"`)}, // of a JSON Web Key (RFC 7518, section 6)
 	{"key", regexp.MustCompile(`client-key-data: *([A-Za-z0-9+/=]+)`)},
 }
 
+// encodedJWT finds JSON Web Tokens in base64 and in hex, by the first field of
+// their header: alg or typ.
+func encodedJWT() *regexp.Regexp {
+	var starts []string
+	for _, start := range []string{"eyJhbGciOi", "eyJ0eXAiOi"} {
+		for shift := range 3 {
+			starts = append(starts, regexp.QuoteMeta(inner(base64.RawURLEncoding, start, shift)))
+		}
+		starts = append(starts, hex.EncodeToString([]byte(start)))
+	}
+	return regexp.MustCompile(`(?:` + strings.Join(starts, "|") + `)[A-Za-z0-9+/_=-]{20,}`)
+}
+
 // encodedPEM finds PEM in base64, as in kubeconfigs and Secrets.
 var encodedPEM = regexp.MustCompile(`LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,}=*`)
+
+// value returns what JSON was decoded to, without secrets in its strings. Keys
+// stay: a password that is an ordinary word must not change them.
+func (r *redactor) value(v any) any {
+	switch v := v.(type) {
+	case string:
+		return string(r.redact([]byte(v)))
+	case []any:
+		for i := range v {
+			v[i] = r.value(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = r.value(v[key])
+		}
+	}
+	return v
+}
 
 // redact returns a text without secrets.
 func (r *redactor) redact(text []byte) []byte {
@@ -101,7 +135,7 @@ func (r *redactor) replaceGroup(text []byte, kind string, pattern *regexp.Regexp
 		from, to := m[len(m)-2], m[len(m)-1] // the only group, or all
 		secret := string(text[from:to])
 		out = append(out, text[at:from]...)
-		if Redacted(secret) {
+		if redacted(secret) {
 			out = append(out, secret...)
 		} else {
 			out = append(out, r.placeholder(kind, secret)...)
@@ -114,10 +148,7 @@ func (r *redactor) replaceGroup(text []byte, kind string, pattern *regexp.Regexp
 // makeReplacer finds every known secret in every form in which it may stand in a
 // file; the longest first, since one can hold another.
 func (r *redactor) makeReplacer() *strings.Replacer {
-	secrets := make([]string, 0, len(r.placeholders))
-	for s := range r.placeholders {
-		secrets = append(secrets, s)
-	}
+	secrets := slices.Clone(r.known)
 	slices.SortFunc(secrets, func(a, b string) int {
 		if len(a) != len(b) {
 			return len(b) - len(a)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,10 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/diagnosis"
+	"github.com/devenv-oidc/devenv/provision/drift"
 	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/jwt"
+	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/progress"
 	"github.com/devenv-oidc/devenv/provision/proofs"
 	"github.com/devenv-oidc/devenv/provision/session"
@@ -51,6 +54,8 @@ type Report struct {
 	Timings []progress.Timing `json:"timings,omitempty"`
 	// Doctor is what a login met, hop by hop.
 	Doctor *diagnosis.Report `json:"doctor,omitempty"`
+	// Differences of the environment from its profile.
+	Differences []kube.Difference `json:"differences,omitempty"`
 	// Results of the proofs; none where the check could not be made.
 	Results []check.Result `json:"results,omitempty"`
 	// Claims of each user's token, by e-mail.
@@ -71,6 +76,7 @@ type Host struct {
 // Runtime is what a report needs of whatever runs the environment.
 type Runtime interface {
 	diagnosis.Runtime
+	drift.Runtime
 	proofs.Runtime
 	CollectLogs(ctx context.Context, folder string) error
 }
@@ -137,6 +143,7 @@ func (c *collector) parts() []part {
 	list := []part{
 		{"profile", c.profile},
 		{"doctor", c.doctor},
+		{"differences from the profile", c.drift},
 		{"check", c.check},
 		{"claims", c.claims},
 		{"state folder", c.stateFolder},
@@ -151,13 +158,33 @@ func (c *collector) parts() []part {
 	return list
 }
 
+// add adds a file, without secrets.
 func (c *collector) add(name string, text []byte) {
-	c.files = append(c.files, file{name, text})
+	c.files = append(c.files, file{name, c.redactor.redact(text)})
 }
 
+// profile is that of the record with placeholders in the fields for secrets,
+// whatever stands there: a password can be short, or an ordinary word.
 func (c *collector) profile(context.Context) error {
-	text, err := yaml.Marshal(c.env.Record.Profile)
+	profile := c.env.Record.Profile
+	profile.Spec.Dex.Users, profile.Spec.Dex.Clients = slices.Clone(profile.Spec.Dex.Users), slices.Clone(profile.Spec.Dex.Clients)
+	for i := range profile.Spec.Dex.Users {
+		u := &profile.Spec.Dex.Users[i]
+		u.Password = c.redactor.placeholder("password", u.Password)
+	}
+	for i := range profile.Spec.Dex.Clients {
+		if client := &profile.Spec.Dex.Clients[i]; client.Secret != "" {
+			client.Secret = c.redactor.placeholder("client-secret", client.Secret)
+		}
+	}
+	c.report.Profile = profile
+	text, err := yaml.Marshal(profile)
 	c.add("profile.yaml", text)
+	return err
+}
+
+func (c *collector) drift(ctx context.Context) (err error) {
+	c.report.Differences, err = drift.Find(ctx, c.env, c.runtime)
 	return err
 }
 
@@ -250,26 +277,35 @@ func (c *collector) folder(folder, as string, want func(path string) bool) error
 		if bytes.IndexByte(text, 0) >= 0 {
 			return nil // not text, such as a journal: secrets in it could not be seen
 		}
-		if len(text) > fileLimit {
-			text = text[len(text)-fileLimit:]
-		}
 		relative, err := filepath.Rel(folder, path)
-		c.add(as+"/"+filepath.ToSlash(relative), text)
+		c.files = append(c.files, file{as + "/" + filepath.ToSlash(relative), end(c.redactor.redact(text))})
 		return err
 	})
 }
 
-// redacted is the report without secrets. Its profile keeps its shape: the
-// placeholders stand where the secrets stood.
+// end is no more than the last lines of a text, whole ones: of one that is cut
+// nobody could tell what it was.
+func end(text []byte) []byte {
+	if len(text) <= fileLimit {
+		return text
+	}
+	text = text[len(text)-fileLimit:]
+	return text[bytes.IndexByte(text, '\n')+1:]
+}
+
+// redacted is the report without secrets, of the same shape.
 func (c *collector) redacted() (*Report, []byte, error) {
-	text, err := json.MarshalIndent(c.report, "", "  ")
+	text, err := json.Marshal(c.report)
 	if err != nil {
 		return nil, nil, err
 	}
-	text = c.redactor.redact(text)
-	var clean Report
-	if err := json.Unmarshal(text, &clean); err != nil {
-		return nil, nil, fmt.Errorf("could not take the secrets out of the report: %w", err)
+	var values any
+	if err := json.Unmarshal(text, &values); err != nil {
+		return nil, nil, err
 	}
-	return &clean, text, nil
+	if text, err = json.MarshalIndent(c.redactor.value(values), "", "  "); err != nil {
+		return nil, nil, err
+	}
+	var clean Report
+	return &clean, text, json.Unmarshal(text, &clean)
 }

@@ -11,11 +11,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
+	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/record"
+	"github.com/devenv-oidc/devenv/provision/state"
 )
 
 func TestRedactKnownSecretsInEveryEncoding(t *testing.T) {
@@ -47,6 +51,8 @@ func TestRedactWhatNobodyTold(t *testing.T) {
 	for _, c := range []struct{ text, secret string }{
 		{"token=eyJhbGciOiJSUzI1NiJ9." + payload + ".c2lnbmF0dXJl end", payload},
 		{"unsigned eyJhbGciOiJub25lIn0." + payload + ".", payload},
+		{"x" + base64.StdEncoding.EncodeToString([]byte("a token: eyJhbGciOiJSUzI1NiJ9."+payload+".c2lnbmF0dXJl")), base64.RawStdEncoding.EncodeToString([]byte(payload))[4:20]},
+		{hex.EncodeToString([]byte("eyJ0eXAiOiJKV1QifQ." + payload)), hex.EncodeToString([]byte(payload))},
 		{key, "MHcCAQEEIAbc"},
 		{strings.ReplaceAll(key, "\n", `\n`), "MHcCAQEEIAbc"},
 		{"data: " + base64.StdEncoding.EncodeToString([]byte(key)), base64.StdEncoding.EncodeToString([]byte(key))[30:60]},
@@ -56,6 +62,7 @@ func TestRedactWhatNobodyTold(t *testing.T) {
 		{"POST /token?refresh_token=abcdef123&x=1", "abcdef123"},
 		{`{"access_token":"opaque-value"}`, "opaque-value"},
 		{`{"kty":"EC","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}`, "870MB6gfuTJ4"},
+		{"a: 1\n  password: hunter22\n", "hunter22"},
 		{"HTTPS_PROXY=http://me:hunter2@proxy:3128", "hunter2"},
 	} {
 		r := newRedactor()
@@ -73,6 +80,56 @@ func TestRedactWhatNobodyTold(t *testing.T) {
 	certificate := "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 	if got := string(newRedactor().redact([]byte(certificate))); got != certificate {
 		t.Errorf("a certificate became %q", got)
+	}
+}
+
+// Passwords that are short, or ordinary words, go out of their fields and leave
+// the profile what it is.
+func TestReportOfPasswordsThatAreWords(t *testing.T) {
+	profile, err := profiles.Load("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	passwords := []string{"1234", "password", "developers", "kubernetes"}
+	for i, p := range passwords {
+		profile.Spec.Dex.Users[i].Password = p
+	}
+	e := environment.New(state.Home(t.TempDir()), &record.Record{Name: "x", Profile: *profile}, record.Runtime{})
+	c := &collector{env: e, redactor: newRedactor(), report: Report{Version: version, Name: "x", Profile: *profile}}
+	learn(t.Context(), e, c.redactor)
+	if err := c.profile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, text, err := c.redacted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, written := range []string{string(text), string(c.files[0].text)} {
+		for _, p := range passwords {
+			if strings.Contains(written, `"password": "`+p) || strings.Contains(written, "password: "+p+"\n") || strings.Contains(written, `password: "`+p) {
+				t.Errorf("the password %s is in it:\n%s", p, written)
+			}
+		}
+	}
+	r, err := decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range passwords {
+		if !redacted(r.Profile.Spec.Dex.Users[i].Password) {
+			t.Errorf("%q", r.Profile.Spec.Dex.Users[i].Password)
+		}
+		r.Profile.Spec.Dex.Users[i].Password, profile.Spec.Dex.Users[i].Password = "", ""
+	}
+	if !reflect.DeepEqual(r.Profile, *profile) {
+		t.Errorf("the profile became %+v", r.Profile)
+	}
+}
+
+func TestEndIsWholeLines(t *testing.T) {
+	text := strings.Repeat("x", fileLimit) + "secret cut\nwhole\n"
+	if got := string(end([]byte(text))); got != "whole\n" {
+		t.Errorf("%.40q", got)
 	}
 }
 
@@ -122,13 +179,13 @@ func TestRebuildHasNewSecretsThatAreEqualWhereTheyWere(t *testing.T) {
 	}
 	profile, differs := r.Rebuild(profiles.Pinned(), "v2")
 	users := profile.Spec.Dex.Users
-	if users[0].Password != users[1].Password || users[0].Password == users[2].Password || Redacted(users[0].Password) || len(users[0].Password) < 20 {
+	if users[0].Password != users[1].Password || users[0].Password == users[2].Password || redacted(users[0].Password) || len(users[0].Password) < 20 {
 		t.Errorf("passwords %q, %q, %q", users[0].Password, users[1].Password, users[2].Password)
 	}
 	if !strings.Contains(strings.Join(differs, "\n"), "devenv: v1 there, v2 here") {
 		t.Errorf("%q", differs)
 	}
-	if !Redacted(r.Profile.Spec.Dex.Users[0].Password) {
+	if !redacted(r.Profile.Spec.Dex.Users[0].Password) {
 		t.Error("the report itself was changed")
 	}
 }
