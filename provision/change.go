@@ -22,7 +22,7 @@ func opened(ctx context.Context, home state.Home, name string, change func(*Envi
 		return err
 	}
 	defer unlock()
-	e, err := Open(home, name)
+	e, err := Open(ctx, home, name)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
 
 	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/processruntime"
@@ -37,17 +36,8 @@ func lockedDown(ctx context.Context, home state.Home, name string) (changed bool
 	if !errors.Is(err, fs.ErrNotExist) && !home.Dir(name).Exists() {
 		return false, err
 	}
-	// unreadable or never written: it may have run anywhere
-	for _, runtime := range slices.Backward(runtimes) {
-		e := environment.New(home, &record.Record{Name: name}, runtime.Runtime)
-		did, err := runtime.open(e).Remove(ctx)
-		changed = changed || did
-		if err != nil {
-			return changed, err
-		}
-	}
-	did, err := removeFiles(environment.New(home, &record.Record{Name: name}, record.Runtime{}))
-	return changed || did, err
+	// it is unreadable, or was never written
+	return removeAnywhere(ctx, home, name)
 }
 
 // remove deletes everything; the lock is held. Processes end whatever the

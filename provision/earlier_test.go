@@ -24,7 +24,7 @@ func TestRecordsOfAnEarlierVersion(t *testing.T) {
 			}
 			issuer += record.Loopback(before.IssuerPort)[len("127.0.0.1:"):]
 
-			e, err := Open(home, "dev")
+			e, err := Open(t.Context(), home, "dev")
 			if err != nil || e.Issuer() != issuer {
 				t.Fatalf("open: %v, %v", e, err)
 			}

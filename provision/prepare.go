@@ -21,6 +21,11 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, failure.New(failure.Usage, err, "delete the environment and create it again: devenv down"+record.NameFlag(r.Name))
 	}
+	if old == nil {
+		if err := replaceLost(ctx, r); err != nil {
+			return nil, err
+		}
+	}
 	if old != nil && r.Sources == "" {
 		r.Sources = old.Sources // an environment stays with its sources
 	}

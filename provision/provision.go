@@ -30,13 +30,13 @@ type Environment struct {
 }
 
 // Open returns an environment that exists, or an error of class Usage.
-func Open(home state.Home, name string) (*Environment, error) {
+func Open(ctx context.Context, home state.Home, name string) (*Environment, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
 	r, err := record.Load(home.Dir(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, absent(home, name)
+		return nil, absent(ctx, home, name)
 	}
 	if err != nil {
 		return nil, failure.New(failure.Usage, err, "delete it and create it again: devenv down"+record.NameFlag(name))
@@ -50,7 +50,12 @@ func newEnvironment(home state.Home, r *record.Record) *Environment {
 	return &Environment{env: e, runtime: runtime.open(e)}
 }
 
-func absent(home state.Home, name string) error {
+func absent(ctx context.Context, home state.Home, name string) error {
+	if left := lost(ctx, home)[name]; left != nil {
+		return failure.New(failure.Usage, left,
+			"delete them: devenv down"+record.NameFlag(name),
+			"or replace them by a new environment: devenv up --recreate"+record.NameFlag(name))
+	}
 	err := failure.Newf(failure.Usage, "there is no environment %q", name)
 	if names, listErr := home.Names(); listErr == nil {
 		if near := profiles.Nearest(name, names); near != "" {

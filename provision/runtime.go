@@ -53,13 +53,16 @@ type registered struct {
 	// error of class Prerequisite.
 	available func(ctx context.Context) error
 	open      func(*environment.Environment) Runtime
+	// left lists the folders below a state folder that containers or processes
+	// of this runtime were made from; none where that cannot be asked.
+	left func(ctx context.Context, home string) []string
 }
 
 // runtimes in the order in which `--runtime auto` tries them. Another one is a
 // folder, and a line here.
 var runtimes = []registered{
-	{kindruntime.Traits, kindruntime.Available, func(e *environment.Environment) Runtime { return kindruntime.New(e) }},
-	{processruntime.Traits, processruntime.Available, func(e *environment.Environment) Runtime { return processruntime.New(e) }},
+	{kindruntime.Traits, kindruntime.Available, func(e *environment.Environment) Runtime { return kindruntime.New(e) }, kindruntime.Left},
+	{processruntime.Traits, processruntime.Available, func(e *environment.Environment) Runtime { return processruntime.New(e) }, processruntime.Left},
 }
 
 // Runtimes are the names of the runtimes that environments can have.

@@ -205,7 +205,7 @@ type Listed struct {
 
 // List looks at every environment.
 func List(ctx context.Context, home state.Home) ([]Listed, error) {
-	names, err := home.Names()
+	names, err := Names(ctx, home)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func List(ctx context.Context, home state.Home) ([]Listed, error) {
 }
 
 func look(ctx context.Context, home state.Home, name string) (Listed, error) {
-	e, err := Open(home, name)
+	e, err := Open(ctx, home, name)
 	if err != nil {
 		return Listed{}, err
 	}

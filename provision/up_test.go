@@ -75,7 +75,7 @@ func TestSourcesAreRemembered(t *testing.T) {
 		if _, err := prepare(t.Context(), UpRequest{Home: home, Name: "dev", Runtime: profiles.RuntimeKind, Profile: load(t), Sources: step.sources}); err != nil {
 			t.Fatal(err)
 		}
-		e, err := Open(home, "dev")
+		e, err := Open(t.Context(), home, "dev")
 		if err != nil || e.env.Record.Pins.Charts["dex"].Path != step.want {
 			t.Errorf("sources %q: %q, %v", step.sources, e.env.Record.Pins.Charts["dex"].Path, err)
 		}

@@ -150,7 +150,7 @@ func openNamed(c *cli.Context) (*provision.Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return provision.Open(home, c.String("name"))
+	return provision.Open(c.Context, home, c.String("name"))
 }
 
 // sourcesFile is where images and charts come from; empty for the official

@@ -66,7 +66,7 @@ func diagnose(c *cli.Context) (*diagnosis.Report, error) {
 	if name := c.String("name"); !c.IsSet("name") && token == "" && !home.Dir(name).Exists() {
 		return provision.DiagnoseMachine(c.Context, home, sourcesFile())
 	}
-	e, err := provision.Open(home, c.String("name"))
+	e, err := provision.Open(c.Context, home, c.String("name"))
 	if err != nil {
 		return nil, err
 	}

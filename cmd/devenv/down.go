@@ -30,7 +30,7 @@ func downCommand() *cli.Command {
 				if c.IsSet("name") && os.Getenv("DEVENV_NAME") == "" {
 					return failure.Newf(failure.Usage, "--all and --name exclude each other")
 				}
-				if names, err = home.Names(); err != nil {
+				if names, err = provision.Names(c.Context, home); err != nil {
 					return err
 				}
 			}

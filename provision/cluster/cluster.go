@@ -20,7 +20,12 @@ import (
 // NotOursError says that a kind cluster of this name exists and does not belong
 // to this environment: devenv did not make it, or did under another state
 // folder.
-type NotOursError struct{ Name string }
+type NotOursError struct {
+	Name string
+	// Files is the folder of the environment that it belongs to, below another
+	// state folder; empty if devenv did not make it.
+	Files string
+}
 
 func (e *NotOursError) Error() string {
 	return fmt.Sprintf("there is a kind cluster %q that does not belong to this environment", e.Name)
@@ -59,7 +64,7 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	running, unpaused := len(found) > 0, false
 	for _, f := range found {
 		if f.Files != c.spec.Files {
-			return false, &NotOursError{Name: c.spec.Name}
+			return false, &NotOursError{Name: c.spec.Name, Files: f.Files}
 		}
 		running = running && f.Running
 		if f.Paused { // nothing on it would ever answer
@@ -131,7 +136,7 @@ func (c *Cluster) Delete(ctx context.Context) (changed bool, err error) {
 	}
 	for _, f := range found {
 		if f.Files != c.spec.Files {
-			return false, &NotOursError{Name: c.spec.Name}
+			return false, &NotOursError{Name: c.spec.Name, Files: f.Files}
 		}
 	}
 	for _, f := range found {
@@ -156,7 +161,7 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 	case len(found) == 0:
 		return "absent", nil
 	case found[0].Files != c.spec.Files:
-		return "", &NotOursError{Name: c.spec.Name}
+		return "", &NotOursError{Name: c.spec.Name, Files: found[0].Files}
 	case !c.spec.Complete():
 		return "incomplete", nil
 	case !found[0].Running:

@@ -204,6 +204,27 @@ func (e *Engine) TryPrivileged(ctx context.Context, image string) error {
 	return nil
 }
 
+// FoldersUnder lists the folders below dir that devenv mounted into containers,
+// running or not, whether they still exist or not.
+func (e *Engine) FoldersUnder(ctx context.Context, dir string) ([]string, error) {
+	all, err := e.containers(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var folders []string
+	for _, c := range all {
+		if c.under(dir) {
+			folders = append(folders, c.Files)
+		}
+	}
+	return folders, nil
+}
+
+// under says whether devenv mounted a folder below dir into the container.
+func (c container) under(dir string) bool {
+	return strings.HasPrefix(c.Files, dir+string(filepath.Separator))
+}
+
 // DeleteUnder removes the containers, and their volumes, into which devenv
 // mounted a folder below dir: all that belongs to one environment, however
 // much of it is left.
@@ -213,7 +234,7 @@ func (e *Engine) DeleteUnder(ctx context.Context, dir string) (names []string, e
 		return nil, err
 	}
 	for _, c := range all {
-		if !strings.HasPrefix(c.Files, dir+string(filepath.Separator)) {
+		if !c.under(dir) {
 			continue
 		}
 		if _, err := e.output(ctx, "rm", "-f", "-v", c.Name); err != nil {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -92,6 +93,13 @@ func (e *Environment) KubeconfigFile(cluster string) string {
 // relative to the environment's folder, for Dir.Read and Dir.Write.
 func NodeFile(cluster string, elements ...string) []string {
 	return append([]string{"clusters", cluster, "node"}, elements...)
+}
+
+// OwnerOf is the state folder, and the name, of the environment whose cluster
+// has files as its NodeFile folder.
+func OwnerOf(files string) (home state.Home, name string) {
+	folder := filepath.Dir(filepath.Dir(filepath.Dir(files)))
+	return state.Home(filepath.Dir(folder)), filepath.Base(folder)
 }
 
 // Log is the log of one part of an `up`, such as helm-dex.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/devenv-oidc/devenv/provision/cluster"
+	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/steps"
@@ -21,6 +22,11 @@ func (r *Runtime) explain(err error) error {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &notOurs) && notOurs.Files != "":
+		home, name := environment.OwnerOf(notOurs.Files)
+		return failure.New(failure.Prerequisite, fmt.Errorf("%w, but to environment %q below the state folder %s", err, name, home),
+			"devenv leaves it alone; choose another name: devenv up --name OTHER",
+			fmt.Sprintf("or, if nobody needs it any more: DEVENV_HOME=%s devenv down --name %s", home, name))
 	case errors.As(err, &notOurs):
 		return failure.New(failure.Prerequisite, err,
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",

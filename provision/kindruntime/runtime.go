@@ -61,6 +61,17 @@ func Available(ctx context.Context) error {
 	return err
 }
 
+// Left lists the folders below dir that nodes were made from; none where no
+// engine answers.
+func Left(ctx context.Context, dir string) []string {
+	engine, err := findEngine(ctx, "")
+	if err != nil {
+		return nil
+	}
+	folders, _ := engine.FoldersUnder(ctx, dir)
+	return folders
+}
+
 // Find finds the container engine, once: the one that the environment was made
 // with, or the first that answers.
 func (r *Runtime) Find(ctx context.Context) (err error) {

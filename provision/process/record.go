@@ -99,6 +99,16 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	return names, os.RemoveAll(filepath.Join(folder, recordsFolder))
 }
 
+// MarkedUnder lists the folders below dir, each with the process's name, of the
+// processes that run there, whether the folders still exist or not.
+func MarkedUnder(dir string) []string {
+	var list []string
+	for _, r := range strays(dir + string(filepath.Separator)) {
+		list = append(list, filepath.Join(dir, r.Name))
+	}
+	return list
+}
+
 // Alive says whether this very process runs: a later one that got its number
 // is another.
 func (r *Record) Alive() bool {

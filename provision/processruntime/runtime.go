@@ -84,6 +84,9 @@ func Available(context.Context) error {
 	return nil
 }
 
+// Left lists the folders below dir that processes run from.
+func Left(_ context.Context, dir string) []string { return process.MarkedUnder(dir) }
+
 // Find is Available.
 func (r *Runtime) Find(ctx context.Context) error { return Available(ctx) }
 

@@ -4,8 +4,11 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -72,6 +75,12 @@ func Load(dir state.Dir) (*Record, error) {
 		r.Runtime = profiles.RuntimeKind
 	}
 	return &r, nil
+}
+
+// Exists says whether an environment has a record, readable or not.
+func Exists(dir state.Dir) bool {
+	_, err := os.Stat(dir.Path(file))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // Save writes the record into the environment's folder.

@@ -56,6 +56,14 @@ func (h Home) Names() ([]string, error) {
 // Dir returns the folder of one environment, whether it exists or not.
 func (h Home) Dir(name string) Dir { return Dir(filepath.Join(string(h), name)) }
 
+// Owner is the name of the environment whose folder holds path; ok is false
+// where that is not below this home.
+func (h Home) Owner(path string) (name string, ok bool) {
+	below, ok := strings.CutPrefix(path, string(h)+string(filepath.Separator))
+	name, _, _ = strings.Cut(below, string(filepath.Separator))
+	return name, ok && name != ""
+}
+
 // lockPath is beside the folder and not in it, so that deleting the folder
 // does not free a lock that somebody holds.
 func (h Home) lockPath(name string) string { return filepath.Join(string(h), "."+name+".lock") }
