@@ -241,7 +241,7 @@ func chromium(t *testing.T, home string) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
-	profile, err := os.MkdirTemp("", "devenv-e2e-chromium-")
+	profile, err := os.MkdirTemp("", "devenv-chromium-")
 	if err != nil {
 		t.Fatal(err)
 	}

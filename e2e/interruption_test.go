@@ -143,6 +143,48 @@ func TestKilledAltogetherAndDown(t *testing.T) {
 	devenv(t, "down", "--name", name).wants(t, 0, "nothing to delete")
 }
 
+// The state folder is deleted by hand, and what runs stays: `list` shows it,
+// every command says what helps, and what they say helps.
+func TestLostStateFolder(t *testing.T) {
+	t.Parallel()
+	for _, runtime := range []string{"process", "kind"} {
+		t.Run(runtime, func(t *testing.T) {
+			if runtime == "kind" {
+				needShared(t)
+			}
+			t.Parallel()
+			name := "e2e-lost-" + runtime
+			must(t, "up", "--name", name, "--runtime", runtime)
+			lose := func() {
+				t.Helper()
+				if err := os.RemoveAll(filepath.Join(home, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lose()
+			left := map[string]string{"process": "processes", "kind": "containers"}[runtime] + ` of environment "` + name + `" are there, but not its record`
+			devenv(t, "list").wants(t, 0, left)
+			devenv(t, "check", "--name", name).wants(t, 2, left, "devenv down --name "+name, "devenv up --recreate --name "+name)
+			devenv(t, "up", "--name", name, "--runtime", runtime).wants(t, 2, left, "devenv down --name "+name, "devenv up --recreate --name "+name)
+			if _, err := os.Stat(filepath.Join(home, name)); err == nil {
+				t.Error("a rejected up left a state folder")
+			}
+			must(t, "up", "--recreate", "--name", name, "--runtime", runtime)
+			lose()
+			if runtime == "kind" {
+				other := runWith(t, []string{"DEVENV_HOME=" + t.TempDir()}, "up", "--name", name, "--runtime", runtime)
+				other.wants(t, 3, "below the state folder "+home, "DEVENV_HOME="+home+" devenv down --name "+name)
+			}
+			devenv(t, "down", "--name", name).wants(t, 0, "deleted")
+			if runtime == "process" {
+				noProcessLeft(t, name)
+			} else {
+				nothingLeft(t, name)
+			}
+		})
+	}
+}
+
 // As a reboot does: nothing runs, and `up` brings back everything with its data.
 func TestKilledAltogetherAndUp(t *testing.T) {
 	needPlain(t)

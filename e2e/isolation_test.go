@@ -183,6 +183,7 @@ func TestForeignClusterIsLeftAlone(t *testing.T) {
 	needShared(t)
 	image := docker(t, "inspect", "--format={{.Config.Image}}", node(shared))
 	const foreign = "devenv-e2e-foreign-main-control-plane"
+	docker(t, "rm", "-f", "-v", foreign) // of a run that was killed
 	docker(t, "create", "--name", foreign, "--label=io.x-k8s.kind.cluster=devenv-e2e-foreign-main", "--label=io.x-k8s.kind.role=control-plane", image)
 	t.Cleanup(func() { docker(t, "rm", "-f", "-v", foreign) })
 	devenv(t, "up", "--name", "e2e-foreign").wants(t, 3, `error: `, `kind cluster "devenv-e2e-foreign-main" that does not belong`, "hint: ")

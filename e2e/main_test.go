@@ -8,8 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gofrs/flock"
 )
 
 var (
@@ -38,6 +42,11 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(home)
+	held := flock.New(filepath.Join(home, holding))
+	if err := held.Lock(); err != nil {
+		panic(err)
+	}
+	sweep()
 	os.Setenv("DEVENV_HOME", home)
 	os.Unsetenv("DEVENV_NAME")
 	os.Unsetenv("KUBECONFIG")
@@ -47,6 +56,44 @@ func testMain(m *testing.M) int {
 		}
 	}()
 	return m.Run()
+}
+
+// holding is a file that a test run keeps locked in its state folder.
+const holding = ".test-run"
+
+// sweep deletes what test runs that were killed left behind: environments below
+// state folders that no run holds, lost or not. Their names are those of this
+// run.
+func sweep() {
+	pattern := filepath.Join(os.TempDir(), "devenv-e2e-*")
+	homes, _ := filepath.Glob(pattern)
+	ids, _ := exec.Command("docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster").Output()
+	for id := range strings.FieldsSeq(string(ids)) {
+		mounts, _ := exec.Command("docker", "inspect", "--format", `{{range .Mounts}}{{println .Source}}{{end}}`, id).Output()
+		for source := range strings.FieldsSeq(string(mounts)) {
+			for dir := source; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+				if ok, _ := filepath.Match(pattern, dir); ok && !slices.Contains(homes, dir) {
+					homes = append(homes, dir)
+				}
+			}
+		}
+	}
+	for _, other := range homes {
+		if other == home {
+			continue
+		}
+		if _, err := os.Stat(other); err == nil {
+			if free, err := flock.New(filepath.Join(other, holding)).TryLock(); err != nil || !free {
+				continue
+			}
+		}
+		down := exec.Command(binary, "down", "--all")
+		down.Env = append(os.Environ(), "DEVENV_HOME="+other)
+		if out, err := down.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "what a killed test run left in %s: devenv down --all: %v\n%s", other, err, out)
+		}
+		os.RemoveAll(other)
+	}
 }
 
 // The environments that most tests share: those on kind made together, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/processruntime"
@@ -38,6 +39,21 @@ func lockedDown(ctx context.Context, home state.Home, name string) (changed bool
 	}
 	// it is unreadable, or was never written
 	return removeAnywhere(ctx, home, name)
+}
+
+// removeAnywhere deletes an environment of which nothing is known but its name:
+// it may have run on any runtime.
+func removeAnywhere(ctx context.Context, home state.Home, name string) (changed bool, err error) {
+	for _, runtime := range slices.Backward(runtimes) {
+		e := environment.New(home, &record.Record{Name: name}, runtime.Runtime)
+		did, err := runtime.open(e).Remove(ctx)
+		changed = changed || did
+		if err != nil {
+			return changed, err
+		}
+	}
+	did, err := removeFiles(environment.New(home, &record.Record{Name: name}, record.Runtime{}))
+	return changed || did, err
 }
 
 // remove deletes everything; the lock is held. Processes end whatever the

@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"github.com/devenv-oidc/devenv/profiles"
-	"github.com/devenv-oidc/devenv/provision/environment"
-	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
@@ -43,37 +41,6 @@ func lost(ctx context.Context, home state.Home) map[string]*LostError {
 		}
 	}
 	return found
-}
-
-// replaceLost deletes what is left of an environment without a record, if the
-// request says so; else it is an error.
-func replaceLost(ctx context.Context, r UpRequest) error {
-	left := lost(ctx, r.Home)[r.Name]
-	switch {
-	case left == nil:
-		return nil
-	case !r.Recreate:
-		return failure.New(failure.Usage, left,
-			"replace them: devenv up --recreate"+record.NameFlag(r.Name)+r.Arguments,
-			"or delete them: devenv down"+record.NameFlag(r.Name))
-	}
-	_, err := removeAnywhere(ctx, r.Home, r.Name)
-	return err
-}
-
-// removeAnywhere deletes an environment of which nothing is known but its name:
-// it may have run on any runtime.
-func removeAnywhere(ctx context.Context, home state.Home, name string) (changed bool, err error) {
-	for _, runtime := range slices.Backward(runtimes) {
-		e := environment.New(home, &record.Record{Name: name}, runtime.Runtime)
-		did, err := runtime.open(e).Remove(ctx)
-		changed = changed || did
-		if err != nil {
-			return changed, err
-		}
-	}
-	did, err := removeFiles(environment.New(home, &record.Record{Name: name}, record.Runtime{}))
-	return changed || did, err
 }
 
 // Names lists the environments that have a folder, and those of which only

@@ -63,6 +63,22 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	return e, e.env.Save()
 }
 
+// replaceLost deletes what is left of an environment without a record, if the
+// request says so; else it is an error.
+func replaceLost(ctx context.Context, r UpRequest) error {
+	left := lost(ctx, r.Home)[r.Name]
+	switch {
+	case left == nil:
+		return nil
+	case !r.Recreate:
+		return failure.New(failure.Usage, left,
+			"replace them: devenv up --recreate"+record.NameFlag(r.Name)+r.Arguments,
+			"or delete them: devenv down"+record.NameFlag(r.Name))
+	}
+	_, err := removeAnywhere(ctx, r.Home, r.Name)
+	return err
+}
+
 // replaceFixed deals with what cannot be changed in place: it is an error, or
 // with Recreate the old environment is deleted. Where no cluster was ever
 // completed there is nothing to lose, and what is left of it is just deleted.

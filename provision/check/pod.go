@@ -86,7 +86,7 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 	file := corev1.HostPathFile
 	pod, err := pods.Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: "devenv-check-",
+			GenerateName: podPrefix,
 			Labels:       map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager},
 		},
 		Spec: corev1.PodSpec{
@@ -149,7 +149,7 @@ func kubeconfigSecret(ctx context.Context, admin *kube.Client, namespace string,
 	}
 	secrets := admin.Core.CoreV1().Secrets(namespace)
 	secret, err := secrets.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "devenv-check-", Labels: map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager}},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: podPrefix, Labels: map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager}},
 		Data:       map[string][]byte{"kubeconfig": text},
 	}, metav1.CreateOptions{})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -26,6 +27,7 @@ func (s *suite) cluster(ctx context.Context, c profiles.Cluster) ([]check.Result
 	if err != nil {
 		return nil, err
 	}
+	s.removeLeftovers(ctx, c)
 	logins, err := s.logins(ctx, c)
 	if err != nil {
 		return nil, err
@@ -63,12 +65,36 @@ func (s *suite) cluster(ctx context.Context, c profiles.Cluster) ([]check.Result
 	return s.about(c, results...), ctx.Err()
 }
 
+// removeLeftovers deletes what a check that was killed left on a cluster: the
+// bindings of its trials above all, which would make others of its proofs fail.
+// Where it cannot be deleted, those proofs say so.
+func (s *suite) removeLeftovers(ctx context.Context, c profiles.Cluster) {
+	admin, err := s.Admin(c.Name)
+	if err != nil {
+		return
+	}
+	for _, x := range s.Spec().Expectations {
+		if x.Cluster == c.Name && x.Trial != nil {
+			_ = access.Unbind(ctx, admin, trialBinding(x, ""))
+		}
+	}
+	if s.Runtime.Pods {
+		_ = check.RemoveLeftovers(ctx, admin, time.Now())
+	}
+}
+
+// trialBinding is what a trial binds to a user, by the name that the API server
+// knows.
+func trialBinding(x profiles.Expectation, username string) profiles.Binding {
+	return profiles.Binding{
+		Name: "devenv-trial-" + trust.Fingerprint([]byte(x.User + x.Trial.ClusterRole + x.Trial.Namespace))[:10], ClusterRole: x.Trial.ClusterRole,
+		Namespace: x.Trial.Namespace, Users: []string{username},
+	}
+}
+
 // trial proves what a binding changes for a user.
 func (s *suite) trial(ctx context.Context, target *check.Cluster, l check.Login, x profiles.Expectation) []check.Result {
-	binding := profiles.Binding{
-		Name: "devenv-trial-" + trust.Fingerprint([]byte(l.Email + x.Trial.ClusterRole + x.Trial.Namespace))[:10], ClusterRole: x.Trial.ClusterRole,
-		Namespace: x.Trial.Namespace, Users: []string{l.Username},
-	}
+	binding := trialBinding(x, l.Username)
 	admin, err := s.Admin(x.Cluster)
 	if err != nil {
 		return []check.Result{{Group: "trial", Name: l.Email + " with " + x.Trial.ClusterRole, Detail: err.Error()}}
