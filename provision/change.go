@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
@@ -114,13 +115,34 @@ func (e *Environment) runStep(ctx context.Context, id string) error {
 // RotateKeys makes Dex sign with a new key, and proves that clusters accept both
 // its tokens and those of the earlier one; say is told what was seen.
 func RotateKeys(ctx context.Context, home state.Home, name string, say func(format string, args ...any)) error {
+	return drilled(ctx, home, name, "keys", func(ctx context.Context, e *Environment) error {
+		return errors.Join(steps.RotateKeys(ctx, e.env, e.runtime, say), session.ForgetTokens(e.env))
+	})
+}
+
+// RotateCertificates renews Dex's serving certificate, and proves that logins
+// and clusters go on as before; say is told what was seen.
+func RotateCertificates(ctx context.Context, home state.Home, name string, say func(format string, args ...any)) error {
+	return drilled(ctx, home, name, "certificate", func(ctx context.Context, e *Environment) error {
+		return steps.RotateCertificates(ctx, e.env, e.runtime, say)
+	})
+}
+
+// drillLimit is how long a drill takes at most: Dex looks every thirty seconds
+// whether its key is old.
+const drillLimit = 3 * time.Minute
+
+// drilled rotates something of a Dex that answers.
+func drilled(ctx context.Context, home state.Home, name, what string, rotate func(context.Context, *Environment) error) error {
 	return opened(ctx, home, name, func(e *Environment) error {
 		if err := e.answers(ctx); err != nil {
 			return err
 		}
-		if err := steps.RotateKeys(ctx, e.env, e.runtime, say); err != nil {
-			return e.notChanged(ctx, fmt.Errorf("could not rotate Dex's keys: %w", err))
+		ctx, cancel := context.WithTimeoutCause(ctx, drillLimit, fmt.Errorf("the limit of %s was reached", drillLimit))
+		defer cancel()
+		if err := rotate(ctx, e); err != nil {
+			return e.notChanged(ctx, fmt.Errorf("could not rotate Dex's %s: %w", what, err))
 		}
-		return session.ForgetTokens(e.env)
+		return nil
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/authentication"
+	"github.com/devenv-oidc/devenv/provision/diagnosis"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/record"
 )
@@ -20,11 +21,6 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	old, err := record.Load(r.Home.Dir(r.Name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, failure.New(failure.Usage, err, "delete the environment and create it again: devenv down"+record.NameFlag(r.Name))
-	}
-	if old == nil {
-		if err := replaceLost(ctx, r); err != nil {
-			return nil, err
-		}
 	}
 	if old != nil && r.Sources == "" {
 		r.Sources = old.Sources // an environment stays with its sources
@@ -42,6 +38,11 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	}
 	if err := record.CheckVersions(r.Profile, pins, runtime.Runtime); err != nil {
 		return nil, err
+	}
+	if old == nil {
+		if err := clearTheWay(ctx, r, runtime); err != nil {
+			return nil, err
+		}
 	}
 	wanted, err := record.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, old)
 	if err != nil {
@@ -61,6 +62,19 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	e := newEnvironment(r.Home, wanted)
 	e.env.NoPrune = r.NoPrune
 	return e, e.env.Save()
+}
+
+// clearTheWay sees whether a new environment can be made: that nothing is left
+// of one without a record, and that the machine does not rule it out.
+func clearTheWay(ctx context.Context, r UpRequest, runtime registered) error {
+	if err := replaceLost(ctx, r); err != nil {
+		return err
+	}
+	if detail, remedy := diagnosis.Obstacle(ctx, r.Home, runtime.Pods); detail != "" {
+		return failure.Newf(failure.Prerequisite, "an environment cannot be made on this machine: %s", detail).
+			Hint("%s", remedy).Hint("and look at the rest: devenv doctor")
+	}
+	return ctx.Err()
 }
 
 // replaceLost deletes what is left of an environment without a record, if the

@@ -33,6 +33,9 @@ type Runtime interface {
 	// RestartAPIServer restarts a cluster's API server; it does not wait until
 	// that is ready again.
 	RestartAPIServer(ctx context.Context, cluster string) error
+	// RenewCertificate has Dex's serving certificate issued anew, long before it
+	// expires; it does not wait until Dex serves it.
+	RenewCertificate(ctx context.Context) error
 	// Kubectl runs the runtime's own kubectl where a cluster's nodes are.
 	Kubectl(ctx context.Context, cluster string, kubeconfig []byte, args ...string) (string, error)
 	// Processes are those that the runtime itself owns.

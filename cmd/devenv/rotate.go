@@ -12,20 +12,24 @@ import (
 func rotateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rotate",
-		Usage:     "rotate Dex's signing key, or the tokens in the kubeconfigs between clusters",
-		ArgsUsage: "keys | [CONNECTION...]",
+		Usage:     "rotate Dex's signing key or certificate, or the tokens in the kubeconfigs between clusters",
+		ArgsUsage: "keys | certificates | [CONNECTION...]",
 		Description: "`devenv rotate keys` makes Dex sign with a new key, and proves that clusters accept new tokens\n" +
-			"and those of the earlier key. Everything else names connections; all of them if none is named.",
+			"and those of the earlier key. `devenv rotate certificates` renews the one that Dex serves, and proves\n" +
+			"that the CA verifies it and that logins go on. Everything else names connections; all of them if\n" +
+			"none is named.",
 		Flags: []cli.Flag{nameFlag()},
 		Action: func(c *cli.Context) error {
 			home, err := state.DefaultHome()
 			if err != nil {
 				return err
 			}
-			if c.NArg() == 1 && c.Args().First() == "keys" {
-				return provision.RotateKeys(c.Context, home, c.String("name"), func(format string, args ...any) {
-					fmt.Fprintf(c.App.ErrWriter, format+"\n", args...)
-				})
+			say := func(format string, args ...any) { fmt.Fprintf(c.App.ErrWriter, format+"\n", args...) }
+			switch what := c.Args().First(); {
+			case c.NArg() == 1 && what == "keys":
+				return provision.RotateKeys(c.Context, home, c.String("name"), say)
+			case c.NArg() == 1 && what == "certificates":
+				return provision.RotateCertificates(c.Context, home, c.String("name"), say)
 			}
 			return rotateConnections(c, home)
 		},

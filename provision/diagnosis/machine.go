@@ -39,6 +39,22 @@ func Machine(ctx context.Context, home state.Home, pins profiles.Pins) *Report {
 	return report
 }
 
+// Obstacle is why an environment that is not there yet cannot be made on this
+// machine, and what helps; empty where nothing is known to stop it. It looks
+// only at what takes no time. With pods it looks where images go, too.
+func Obstacle(ctx context.Context, home state.Home, pods bool) (detail, remedy string) {
+	m := &machine{home: home}
+	if pods {
+		m.findEngine(ctx) // where none answers, the first step says so
+	}
+	for _, look := range []func(context.Context) finding{m.disk, m.localhost, m.ports, m.proxy} {
+		if found := look(ctx); found.state == Failed {
+			return found.detail, found.remedy
+		}
+	}
+	return "", ""
+}
+
 // machine is this one; info is zero where no engine answers.
 type machine struct {
 	home   state.Home
@@ -116,8 +132,9 @@ func (m *machine) memory(context.Context) finding {
 
 func gigabytes(bytes int64) float64 { return float64(bytes) / (1 << 30) }
 
-// Free space below which `up` may fail, and surely will.
-const scarceDisk, noDisk = 8 << 30, 1 << 30
+// Free space below which `up` may fail, and surely will: where images and
+// binaries go, and for state, where etcd's log alone takes 64 MB.
+const scarceDisk, noDisk, noStateDisk = 8 << 30, 1 << 30, 128 << 20
 
 // disk looks where state and caches are, and where the engine stores images.
 func (m *machine) disk(context.Context) finding {
@@ -130,13 +147,17 @@ func (m *machine) disk(context.Context) finding {
 		if folder == "" {
 			continue
 		}
+		least := int64(noDisk)
+		if folder == string(m.home) {
+			least = noStateDisk
+		}
 		free, err := freeSpace(existing(folder))
 		if err != nil {
 			continue // the engine's folder is elsewhere, or not ours to see
 		}
 		detail := fmt.Sprintf("%.1f GB free for %s", gigabytes(free), folder)
 		switch {
-		case free < noDisk:
+		case free < least:
 			return failed(detail, "free some space: df -h "+folder)
 		case free < scarceDisk:
 			return warning(detail, "free some space: df -h "+folder)
@@ -170,15 +191,24 @@ func (m *machine) inotify(context.Context) finding {
 // resolver is how this host resolves names below localhost (RFC 6761, section
 // 6.3 leaves it to resolvers).
 func (m *machine) resolver(ctx context.Context) finding {
+	if found := m.localhost(ctx); found.state != OK {
+		return found
+	}
+	ctx, cancel := context.WithTimeout(ctx, hopLimit)
+	defer cancel()
+	if _, err := net.DefaultResolver.LookupHost(ctx, "dex.dev.localhost"); err != nil {
+		return ok("this host's resolver knows no names below localhost: devenv and browsers need none; for curl use --resolve with issuer.address of devenv status --output json")
+	}
+	return ok("this host resolves names below localhost")
+}
+
+func (m *machine) localhost(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, hopLimit)
 	defer cancel()
 	if addresses, err := net.DefaultResolver.LookupHost(ctx, "localhost"); err != nil || len(addresses) == 0 {
 		return failed("this host does not resolve localhost", "add to /etc/hosts: 127.0.0.1 localhost")
 	}
-	if _, err := net.DefaultResolver.LookupHost(ctx, "dex.dev.localhost"); err != nil {
-		return ok("this host's resolver knows no names below localhost: devenv and browsers need none; for curl use --resolve with issuer.address of devenv status --output json")
-	}
-	return ok("this host resolves names below localhost")
+	return ok("this host resolves localhost")
 }
 
 func (m *machine) ports(context.Context) finding {

@@ -39,6 +39,10 @@ const ServiceHost = issuerService + "." + Namespace + ".svc.cluster.local"
 // they were started with.
 const certificateAnnotation = "devenv.dev/serving-certificate"
 
+// grpcAnnotation holds that of the gRPC API's certificate: another one rolls Dex,
+// which reads it when it starts.
+const grpcAnnotation = "devenv.dev/grpc-certificate"
+
 // Settings are what Dex's configuration is made from.
 type Settings struct {
 	Issuer string // URL
@@ -46,6 +50,8 @@ type Settings struct {
 	Image  profiles.ImagePin
 	// Certificate is the fingerprint of the serving certificate in place.
 	Certificate string
+	// GRPCCertificate is the fingerprint of the one of its gRPC API.
+	GRPCCertificate string
 	// ClientCredentials says that this Dex has the grant.
 	ClientCredentials bool
 }
@@ -100,7 +106,7 @@ func Values(s Settings) (map[string]any, error) {
 		"image":          map[string]any{"repository": s.Image.Repository, "tag": s.Image.Tag},
 		"https":          map[string]any{"enabled": true},
 		"grpc":           map[string]any{"enabled": true},
-		"podAnnotations": map[string]any{certificateAnnotation: s.Certificate},
+		"podAnnotations": map[string]any{certificateAnnotation: s.Certificate, grpcAnnotation: s.GRPCCertificate},
 		// The API server by its own address: the Service's works only when
 		// kube-proxy is up, and until then Dex would crash.
 		"envVars": []any{

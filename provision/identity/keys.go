@@ -7,12 +7,27 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
+
+// HasKeys says whether Dex's signing keys are in its storage. Dex makes them when
+// it starts; a running one whose storage was emptied answers every login with a
+// server error, until it looks again.
+func HasKeys(ctx context.Context, client *kube.Client) (bool, error) {
+	_, err := client.Dynamic.Resource(signingKeys).Namespace(Namespace).Get(ctx, signingKeysName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("could not read Dex's signing key: %w", err)
+	}
+	return true, nil
+}
 
 // rotationLimit is more than the half minute after which Dex looks whether its
 // key is due (github.com/dexidp/dex, server/signer).

@@ -62,3 +62,12 @@ func (r *Runtime) renewCertificate(c profiles.Cluster) plan.Ensure {
 		return issued || watched, admin.WaitAvailable(ctx, identity.Namespace, identity.WatcherName)
 	}
 }
+
+// RenewCertificate implements steps.Renewer by cert-manager.
+func (r *Runtime) RenewCertificate(ctx context.Context) error {
+	admin, err := r.env.Admin(r.env.First().Name)
+	if err != nil {
+		return err
+	}
+	return certificates.Renew(ctx, admin, r.dexCertificate())
+}

@@ -39,11 +39,13 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return changed, err
 		}
-		madeGRPC, err := r.ensureGRPCSecret(ctx, admin)
+		grpc, madeGRPC, err := r.ensureGRPCSecret(ctx, admin)
 		if err != nil {
 			return changed, err
 		}
-		values, err := identity.Values(steps.DexSettings(r.env, trust.Fingerprint(serving)))
+		settings := steps.DexSettings(r.env, trust.Fingerprint(serving))
+		settings.GRPCCertificate = trust.Fingerprint(grpc)
+		values, err := identity.Values(settings)
 		if err != nil {
 			return changed, err
 		}
@@ -55,8 +57,20 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 			return changed, err
 		}
 		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.Release)
-		return changed || scaled, err
+		if changed = changed || scaled; err != nil || installed {
+			return changed, err // a Dex that starts makes its keys
+		}
+		rolled, err := rollWithoutKeys(ctx, admin)
+		return changed || rolled, err
 	}
+}
+
+// rollWithoutKeys rolls a Dex whose keys are no longer in its storage.
+func rollWithoutKeys(ctx context.Context, admin *kube.Client) (changed bool, err error) {
+	if has, err := identity.HasKeys(ctx, admin); err != nil || has {
+		return false, err
+	}
+	return admin.AnnotatePods(ctx, identity.Namespace, identity.Release, "devenv.dev/keys-lost", time.Now().UTC().Format(time.RFC3339))
 }
 
 // secretData reads one field of a Secret; nil where there is none.
@@ -71,31 +85,39 @@ func secretData(ctx context.Context, client *kube.Client, namespace, name, field
 	return secret.Data[field], nil
 }
 
-// ensureGRPCSecret gives Dex its gRPC certificate, for as long as its CA is
-// valid: nothing renews it.
-func (r *Runtime) ensureGRPCSecret(ctx context.Context, admin *kube.Client) (changed bool, err error) {
+// ensureGRPCSecret returns Dex's gRPC certificate. It is signed for as long as
+// its CA is valid: nothing but `up` renews it.
+func (r *Runtime) ensureGRPCSecret(ctx context.Context, admin *kube.Client) (certPEM []byte, changed bool, err error) {
 	have, err := secretData(ctx, admin, identity.Namespace, identity.GRPCSecret, "tls.crt")
-	if err != nil || len(have) > 0 {
-		return false, err
+	if err != nil {
+		return nil, false, err
 	}
 	ca, err := r.env.GRPCCA()
 	if err != nil {
-		return false, err
+		return nil, false, err
+	}
+	if ca.Signed(have, identity.GRPCServerName, soon) {
+		return have, false, nil
 	}
 	pair, err := ca.ServerPair(trust.Lifetime, identity.GRPCServerName)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	encode := base64.StdEncoding.EncodeToString
-	return admin.Apply(ctx, kube.Object{
+	_, err = admin.Apply(ctx, kube.Object{
 		"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
 		"metadata": kube.Object{"name": identity.GRPCSecret, "namespace": identity.Namespace, "labels": kube.ManagedLabels()},
 		"data":     kube.Object{"tls.crt": encode(pair.CertPEM), "tls.key": encode(pair.KeyPEM), "client-ca.crt": encode(ca.CertPEM)},
 	})
+	return pair.CertPEM, true, err
 }
 
 // certificateLifetime is cert-manager's own default.
 const certificateLifetime = 90 * 24 * time.Hour
+
+// soon is when a certificate that is about to expire is no longer waited for:
+// cert-manager, which renews Dex's in its last third, may not run.
+const soon = time.Hour
 
 func (r *Runtime) dexCertificate() certificates.Certificate {
 	return certificates.Certificate{
@@ -106,12 +128,15 @@ func (r *Runtime) dexCertificate() certificates.Certificate {
 // ensureServingSecret returns the certificate that Dex serves, or will.
 func (r *Runtime) ensureServingSecret(ctx context.Context, admin *kube.Client) (certPEM []byte, changed bool, err error) {
 	have, err := secretData(ctx, admin, identity.Namespace, identity.ServingSecret, "tls.crt")
-	if err != nil || len(have) > 0 {
-		return have, false, err
+	if err != nil {
+		return nil, false, err
 	}
 	ca, err := r.env.CA()
 	if err != nil {
 		return nil, false, err
+	}
+	if ca.Signed(have, r.env.IssuerHost(), soon) {
+		return have, false, nil
 	}
 	pair, err := ca.ServerPair(certificateLifetime, r.env.IssuerHost())
 	if err != nil {

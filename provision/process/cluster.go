@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +78,9 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return issued, fmt.Errorf("could not create the certificates of cluster %q: %w", c.spec.Name, err)
 	}
+	if err := c.stopWithoutData(ctx); err != nil {
+		return issued, err
+	}
 	stored, err := c.ensure(ctx, c.etcd(), c.spec.EtcdPort, c.spec.EtcdPeerPort)
 	if err != nil {
 		return issued, err
@@ -85,6 +90,21 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	}
 	serving, err := c.ensure(ctx, c.apiServer(), c.spec.APIPort)
 	return issued || stored || serving, err
+}
+
+// stopWithoutData stops everything where etcd's data was deleted: an API server
+// that goes on would serve what it cached, and miss what every new one makes
+// first, such as the namespace default.
+func (c *Cluster) stopWithoutData(ctx context.Context) error {
+	if _, err := os.Stat(c.below("etcd", "member")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, p := range slices.Backward(c.Processes()) {
+		if _, err := p.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ensure starts a process; before, it makes sure that its ports are free, since

@@ -3,9 +3,9 @@ package processruntime
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -56,6 +56,13 @@ func (r *Runtime) startDex(c profiles.Cluster) plan.Ensure {
 		}
 		if err := r.waitForStorage(ctx, admin); err != nil {
 			return changed, err
+		}
+		if has, err := identity.HasKeys(ctx, admin); err != nil {
+			return changed, err
+		} else if !has { // it makes them when it starts
+			if _, err := r.dex().Stop(ctx); err != nil {
+				return changed, err
+			}
 		}
 		started, err := r.runDex(ctx, inputs)
 		return changed || started, err
@@ -156,12 +163,8 @@ func (r *Runtime) ensureDexPairs() (changed bool, err error) {
 // ensurePair signs a server certificate, unless there is one that is valid for
 // another third of its lifetime.
 func (r *Runtime) ensurePair(ca *trust.CA, name string, lifetime time.Duration, host string) (changed bool, err error) {
-	if text, err := r.env.Dir.Read("dex", name+".crt"); err == nil {
-		if block, _ := pem.Decode(text); block != nil {
-			if have, err := x509.ParseCertificate(block.Bytes); err == nil && time.Until(have.NotAfter) > lifetime/3 && have.VerifyHostname(host) == nil {
-				return false, nil
-			}
-		}
+	if have, err := r.env.Dir.Read("dex", name+".crt"); err == nil && ca.Signed(have, host, lifetime/3) {
+		return false, nil
 	}
 	pair, err := ca.ServerPair(lifetime, host)
 	if err != nil {
@@ -171,6 +174,18 @@ func (r *Runtime) ensurePair(ca *trust.CA, name string, lifetime time.Duration, 
 		return false, err
 	}
 	return r.env.Dir.Write(pair.CertPEM, "dex", name+".crt")
+}
+
+// RenewCertificate implements steps.Renewer: Dex is restarted with a new pair.
+func (r *Runtime) RenewCertificate(ctx context.Context) error {
+	if _, err := r.findPrograms(ctx); err != nil {
+		return err
+	}
+	if err := os.Remove(r.env.Dir.Path("dex", identity.ServingPair+".crt")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_, err := r.startDex(r.env.First())(ctx)
+	return err
 }
 
 // runDex starts the process, or restarts it where its inputs are others, and

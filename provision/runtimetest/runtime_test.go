@@ -55,6 +55,8 @@ func (f *fakeRuntime) APIServerFlags(context.Context, string) ([]string, map[str
 
 func (f *fakeRuntime) RestartAPIServer(context.Context, string) error { return nil }
 
+func (f *fakeRuntime) RenewCertificate(context.Context) error { return nil }
+
 func (f *fakeRuntime) Kubectl(context.Context, string, []byte, ...string) (string, error) {
 	if f.speechless {
 		return "", nil

@@ -147,6 +147,21 @@ func (a *CA) pair(template *x509.Certificate, lifetime time.Duration) (Pair, err
 	return Pair{CertPEM: certPEM, KeyPEM: keyPEM}, nil
 }
 
+// Signed says whether a server certificate, PEM, is one that this CA signed for a
+// DNS name, and valid now and for as long as left.
+func (a *CA) Signed(certPEM []byte, name string, left time.Duration) bool {
+	block, _ := pem.Decode(certPEM)
+	if block == nil {
+		return false
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || time.Until(cert.NotAfter) <= left {
+		return false
+	}
+	_, err = cert.Verify(x509.VerifyOptions{Roots: a.Pool(), DNSName: name})
+	return err == nil
+}
+
 // sign makes a key and a certificate for it, signed by parent or, without one,
 // by itself.
 func sign(template, parent *x509.Certificate, signer crypto.Signer, lifetime time.Duration) (certPEM, keyPEM []byte, err error) {
