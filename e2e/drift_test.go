@@ -52,11 +52,12 @@ func testDriftIsNamed(t *testing.T, name string) {
 	devenv(t, "plan", "--name", name).wants(t, 0, "is as the profile wants it")
 }
 
-// A rotation of Dex's key is proven by the drill itself: old and new tokens are
-// accepted.
-func TestRotateKeys(t *testing.T) {
+// A rotation of Dex's key, and of its certificate, is proven by the drill itself:
+// old and new tokens are accepted.
+func TestRotate(t *testing.T) {
 	needPlain(t)
 	devenv(t, "rotate", "keys", "--name", plain).wants(t, 0, "signs nothing more and is still published", "every cluster accepts tokens of the new key")
+	devenv(t, "rotate", "certificates", "--name", plain).wants(t, 0, "Dex serves the certificate", "every cluster accepts new tokens, and those from before")
 	must(t, "check", "--name", plain)
 	for _, p := range statusOf(t, plain).Processes {
 		if p.State != "running" {

@@ -54,7 +54,7 @@ func TestAdministrationOfDexIsClosed(t *testing.T) {
 
 func TestSecretsStayIn(t *testing.T) {
 	needShared(t)
-	ownersAlone(t, shared)
+	ownersAlone(t, filepath.Join(home, shared))
 	var record struct {
 		Profile struct {
 			Spec struct {
@@ -102,9 +102,9 @@ func TestSecretsStayIn(t *testing.T) {
 }
 
 // ownersAlone fails if a file of an environment can be read by others.
-func ownersAlone(t *testing.T, name string) {
+func ownersAlone(t *testing.T, folder string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(home, name), func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) { // etcd's files come and go
 			return nil
 		}
@@ -168,7 +168,7 @@ func TestProcessesAreClosed(t *testing.T) {
 	if listening != 5 { // API server, etcd twice, Dex twice
 		t.Errorf("%d ports listen", listening)
 	}
-	ownersAlone(t, plain)
+	ownersAlone(t, filepath.Join(home, plain))
 	ports := portsOf(t, plain)
 	for _, port := range ports {
 		out, err := exec.Command("curl", "--silent", "--insecure", "--max-time", "5", fmt.Sprintf("https://127.0.0.1:%d/v2/keys", port)).CombinedOutput()

@@ -63,12 +63,20 @@ func TestFailureQuotesThePod(t *testing.T) {
 
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	folder := small(t, "8m") // etcd wants 64 for its log
+	up := []string{"up", "--runtime", "process"}
+	runWith(t, []string{"DEVENV_HOME=" + small(t, "8m")}, up...).wants(t, 3, "cannot be made on this machine: ", "hint: free some space: df -h", "hint: and look at the rest: devenv doctor")
+
+	// and full after that was looked at
+	folder := small(t, "256m")
 	environ := []string{"DEVENV_HOME=" + folder}
-	r := runWith(t, environ, "up", "--runtime", "process")
-	r.wants(t, 3, "error: ", "no space left on device", "hint: free some space there, or choose another folder by DEVENV_HOME")
+	runWith(t, environ, append(up, "--timeout=1ns")...).wants(t, 4)
+	filler := filepath.Join(folder, ".filler")
+	if err := os.WriteFile(filler, make([]byte, 248<<20), 0o600); err != nil { // etcd wants 64 MB for its log
+		t.Fatal(err)
+	}
+	runWith(t, environ, up...).wants(t, 3, "error: ", "no space left on device", "hint: free some space there, or choose another folder by DEVENV_HOME")
 	runWith(t, environ, "down").wants(t, 0, "deleted")
-	if entries, err := os.ReadDir(folder); err != nil || len(entries) > 0 {
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
 		t.Errorf("left: %v, %v", entries, err)
 	}
 }

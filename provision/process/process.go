@@ -47,6 +47,9 @@ type Process struct {
 	Program string
 	// Args as the program sees them: the first is the name it is called by.
 	Args []string
+	// Env are more environment variables, KEY=value; the caller's are not passed
+	// on.
+	Env []string
 	// Inputs is a fingerprint of what else the program reads when it starts: with
 	// others it is another process.
 	Inputs string
@@ -156,7 +159,7 @@ func (p *Process) start() error {
 		Path: p.Program, Args: p.Args, Dir: p.Folder, Stdout: log, Stderr: log,
 		SysProcAttr: detached(),
 		// nothing of the caller's: it lives longer, and its secrets are not ours
-		Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + p.Folder, "TZ=UTC", marker + "=" + filepath.Join(p.Folder, p.Name)},
+		Env: append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + p.Folder, "TZ=UTC", marker + "=" + filepath.Join(p.Folder, p.Name)}, p.Env...),
 	}
 	if err := c.Start(); err != nil {
 		return fail(err)

@@ -30,6 +30,8 @@ func (r *Runtime) dex() *process.Process {
 	return &process.Process{
 		Folder: string(r.env.Dir), Name: identity.Program, Program: r.program(identity.Program),
 		Args: []string{identity.Program, "serve", r.env.Dir.Path("dex", identity.ConfigFile)},
+		// a dollar sign in a path is none of a variable (dex, cmd/dex/config.go)
+		Env: []string{"DEX_EXPAND_ENV=false"},
 	}
 }
 

@@ -1,0 +1,183 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/devenv-oidc/devenv/provision/trust"
+)
+
+// What else is deleted or spoiled on a node: `up` brings it back, and proves it.
+// Several at once are harder than each alone.
+func TestDamagesAtOnceHeal(t *testing.T) {
+	needShared(t)
+	admin := statusOf(t, beside).Clusters[0].Kubeconfig
+	ctl := func(args ...string) { t.Helper(); mustKubectl(t, admin, args...) }
+	for _, damage := range []struct {
+		name  string
+		plant func()
+	}{
+		{"Dex's Helm release, serving certificate and users deleted, cert-manager's namespace too", func() {
+			ctl("--namespace=dex", "delete", "secret", "--selector=owner=helm,name=dex")
+			ctl("--namespace=dex", "delete", "secret", "dex-serving")
+			ctl("--namespace=dex", "delete", "passwords.dex.coreos.com", "--all")
+			ctl("delete", "namespace", "cert-manager")
+		}},
+		{"Dex's Deployment deleted, its gRPC certificate expired", func() {
+			ctl("--namespace=dex", "delete", "deployment", "dex")
+			replaceCertificate(t, admin, "dex-grpc", "grpc-ca", "grpc.dex")
+		}},
+		{"Dex's CRDs deleted, and with them its keys, users and clients", func() {
+			var names []string
+			for name := range strings.FieldsSeq(mustKubectl(t, admin, "get", "customresourcedefinitions", "--output=name")) {
+				if strings.HasSuffix(name, ".dex.coreos.com") {
+					names = append(names, name)
+				}
+			}
+			ctl(append([]string{"delete"}, names...)...)
+		}},
+		{"serving certificate expired while cert-manager does not run", func() {
+			ctl("--namespace=cert-manager", "scale", "deployment", "--all", "--replicas=0")
+			ctl("--namespace=dex", "scale", "deployment", "dex-certificate-watcher", "--replicas=0")
+			replaceCertificate(t, admin, "dex-serving", "ca", "dex."+beside+".localhost")
+			ctl("--namespace=dex", "rollout", "restart", "deployment", "dex")
+			ctl("--namespace=dex", "rollout", "status", "deployment", "dex", "--timeout=60s")
+			devenv(t, "doctor", "--name", beside).wants(t, 5, "the first hop that fails is tls", "expired")
+		}},
+		{"the node removed", func() { docker(t, "rm", "-f", "-v", node(beside)) }},
+	} {
+		damage.plant()
+		began := time.Now()
+		must(t, "up", "--name", beside, "--timeout", "3m")
+		t.Logf("%s: healed in %.0f s", damage.name, time.Since(began).Seconds())
+		if s := statusOf(t, beside); s.State != "running" {
+			t.Errorf("%s: %s, %v, %v", damage.name, s.State, s.Problems, s.Differences)
+		}
+	}
+}
+
+// expired is a server certificate that was valid until a moment ago, signed by a
+// CA in the environment's folder.
+func expired(t *testing.T, folder, ca, host string) trust.Pair {
+	t.Helper()
+	cert, certErr := os.ReadFile(filepath.Join(folder, ca+".crt"))
+	key, keyErr := os.ReadFile(filepath.Join(folder, ca+".key"))
+	noError(t, certErr)
+	noError(t, keyErr)
+	authority, err := trust.ParseCA(cert, key)
+	noError(t, err)
+	pair, err := authority.ServerPair(time.Second, host) // from a minute ago
+	noError(t, err)
+	return pair
+}
+
+// replaceCertificate puts an expired certificate in a Secret of Dex's.
+func replaceCertificate(t *testing.T, admin, secret, ca, host string) {
+	t.Helper()
+	pair := expired(t, filepath.Join(home, beside), ca, host)
+	patch, err := json.Marshal(map[string]any{"data": map[string]string{
+		"tls.crt": base64.StdEncoding.EncodeToString(pair.CertPEM), "tls.key": base64.StdEncoding.EncodeToString(pair.KeyPEM),
+	}})
+	noError(t, err)
+	mustKubectl(t, admin, "--namespace=dex", "patch", "secret", secret, "--patch="+string(patch))
+}
+
+// The same for processes, in a folder that programs stumble over, for a user
+// whose files everybody may read and write.
+func TestDamagedProcessesHeal(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "Zustand für "+strings.Repeat("ä", 40)+" 'x' $y")
+	folder := filepath.Join(state, "dev")
+	run := func(code int, args []string, says ...string) {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `umask 000; exec "$0" "$@"`, binary}, args...)...)
+		c.Env = append(os.Environ(), "DEVENV_HOME="+state)
+		var out, errOut strings.Builder
+		c.Stdout, c.Stderr = &out, &errOut
+		_ = c.Run()
+		result{out.String(), errOut.String(), c.ProcessState.ExitCode()}.wants(t, code, says...)
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	up := []string{"up", "--runtime", "process", "--timeout", "1m"}
+	defer run(0, []string{"down"}, "deleted")
+	run(0, up)
+	ownersAlone(t, folder)
+	expire := func(pair, ca, host string) {
+		made := expired(t, folder, ca, host)
+		noError(t, os.WriteFile(filepath.Join(folder, "dex", pair+".crt"), made.CertPEM, 0o600))
+		noError(t, os.WriteFile(filepath.Join(folder, "dex", pair+".key"), made.KeyPEM, 0o600))
+	}
+	noError(t, os.RemoveAll(filepath.Join(folder, "clusters", "main", "etcd")))
+	run(0, up, "ready and proven")
+	expire("serving", "ca", "localhost")
+	run(0, up, "ready and proven")
+	expire("grpc", "grpc-ca", "grpc.dex")
+	run(0, up, "ready and proven")
+
+	record := filepath.Join(folder, "environment.json")
+	text, err := os.ReadFile(record)
+	noError(t, err)
+	noError(t, os.WriteFile(record, text[:len(text)/2], 0o600))
+	for _, command := range []string{"check", "status", "up"} {
+		run(2, []string{command}, "could not read "+record, "devenv down")
+	}
+	run(0, []string{"down"}, "deleted")
+	run(0, up, "ready and proven")
+}
+
+// devenv is killed at random moments of `up`: the next one ends well, whatever
+// there was, and `down` leaves nothing. DEVENV_KILLS is how many rounds.
+func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
+	rounds := 4
+	if text := os.Getenv("DEVENV_KILLS"); text != "" {
+		var err error
+		rounds, err = strconv.Atoi(text)
+		noError(t, err)
+	}
+	for runtime, longest := range map[string]time.Duration{"process": 4 * time.Second, "kind": 20 * time.Second} {
+		rounds := rounds
+		if runtime == "kind" {
+			rounds /= 4
+		}
+		t.Run(runtime, func(t *testing.T) {
+			if runtime == "kind" {
+				needShared(t)
+			}
+			t.Parallel()
+			name := "e2e-rand-" + runtime
+			for round := range rounds {
+				after := rand.N(longest)
+				c, stderr := start(t, "environment "+name, "up", "--name", name, "--runtime", runtime)
+				timer := time.AfterFunc(after, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+				said := stderr()
+				_ = c.Wait()
+				timer.Stop()
+				what := fmt.Sprintf("round %d, killed after %s", round, after)
+				if r := devenv(t, "up", "--name", name, "--runtime", runtime); r.code != 0 {
+					t.Fatalf("%s: %s\nthe killed one had said:\n%s", what, r.stderr, said)
+				}
+				if r := devenv(t, "down", "--name", name); r.code != 0 {
+					t.Fatalf("%s: %s", what, r.stderr)
+				}
+				if runtime == "kind" {
+					nothingLeft(t, name)
+				} else {
+					noProcessLeft(t, name)
+				}
+			}
+		})
+	}
+}
