@@ -63,6 +63,7 @@ func PollEvery(ctx context.Context, interval time.Duration, what string, ask fun
 func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) error {
 	var deployment *appsv1.Deployment
 	var final error
+	still := stillness{}
 	err := Poll(ctx, fmt.Sprintf("Deployment %s/%s", namespace, name), func(ctx context.Context) error {
 		have, err := c.Core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
@@ -72,7 +73,7 @@ func (c *Client) WaitAvailable(ctx context.Context, namespace, name string) erro
 		if err = rolledOut(have); err == nil {
 			return nil
 		}
-		if final = c.cannotStart(ctx, have); final != nil {
+		if final = c.neverReady(ctx, have, still); final != nil {
 			return nil
 		}
 		return err
@@ -176,9 +177,9 @@ func rolledOut(d *appsv1.Deployment) error {
 	return nil
 }
 
-// cannotStart is the reason by which a pod of a Deployment never starts, nil
-// where there is none yet. Kubelet tries a pull twice before it backs off.
-func (c *Client) cannotStart(ctx context.Context, d *appsv1.Deployment) error {
+// neverReady is the reason by which a pod of a Deployment does not come to run,
+// nil where there is none yet. Kubelet tries a pull twice before it backs off.
+func (c *Client) neverReady(ctx context.Context, d *appsv1.Deployment, still stillness) error {
 	pods, err := c.Core.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
 	if err != nil {
 		return nil
@@ -191,6 +192,9 @@ func (c *Client) cannotStart(ctx context.Context, d *appsv1.Deployment) error {
 			if w := s.State.Waiting; w != nil && slices.Contains(neverStarts, w.Reason) {
 				return fmt.Errorf("the image %s cannot be pulled: %s", s.Image, w.Reason)
 			}
+		}
+		if err := c.notReady(ctx, still, pod); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -227,8 +231,8 @@ func (c *Client) explainPods(ctx context.Context, namespace, selector string) st
 			case !s.Ready:
 				fmt.Fprintf(&b, "\n    container %s runs and is not ready", s.Name)
 			}
-			if s.RestartCount > 0 {
-				b.WriteString(c.lastLog(ctx, namespace, pod.Name, s.Name))
+			if s.RestartCount > 0 || !s.Ready {
+				b.WriteString(c.lastLog(ctx, namespace, pod.Name, s.Name, s.RestartCount > 0))
 			}
 		}
 		b.WriteString(c.lastEvents(ctx, namespace, pod.Name))
@@ -253,9 +257,10 @@ func (c *Client) LogOf(ctx context.Context, namespace, selector string, lines in
 	return text
 }
 
-func (c *Client) lastLog(ctx context.Context, namespace, pod, container string) string {
+// lastLog is the end of a container's log, or of that of the one before it.
+func (c *Client) lastLog(ctx context.Context, namespace, pod, container string, previous bool) string {
 	lines := int64(5)
-	log, err := c.Core.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Previous: true, TailLines: &lines}).DoRaw(ctx)
+	log, err := c.Core.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Previous: previous, TailLines: &lines}).DoRaw(ctx)
 	if err != nil {
 		return ""
 	}
