@@ -59,6 +59,12 @@ func TestDamagesAtOnceHeal(t *testing.T) {
 		damage.plant()
 		began := time.Now()
 		must(t, "up", "--name", beside, "--timeout", "3m")
+		for _, d := range []string{"dex/dex", "dex/dex-certificate-watcher", "cert-manager/cert-manager"} {
+			namespace, deployment, _ := strings.Cut(d, "/")
+			if available := mustKubectl(t, admin, "--namespace", namespace, "get", "deployment", deployment, "--output=jsonpath={.status.availableReplicas}"); available != "1" {
+				t.Errorf("%s: Deployment %s has %q available pods", damage.name, d, available)
+			}
+		}
 		t.Logf("%s: healed in %.0f s", damage.name, time.Since(began).Seconds())
 		if s := statusOf(t, beside); s.State != "running" {
 			t.Errorf("%s: %s, %v, %v", damage.name, s.State, s.Problems, s.Differences)

@@ -59,7 +59,11 @@ func (r *Runtime) renewCertificate(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return issued, err
 		}
-		return issued || watched, admin.WaitAvailable(ctx, identity.Namespace, identity.WatcherName)
+		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.WatcherName)
+		if err != nil {
+			return issued || watched || scaled, err
+		}
+		return issued || watched || scaled, admin.WaitAvailable(ctx, identity.Namespace, identity.WatcherName)
 	}
 }
 
