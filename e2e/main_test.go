@@ -17,8 +17,9 @@ import (
 )
 
 var (
-	binary string // bin/devenv
-	home   string // DEVENV_HOME of every test
+	binary string       // bin/devenv
+	home   string       // DEVENV_HOME of every test
+	held   *flock.Flock // on home, until this process ends: a local one would be collected, and so released
 )
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -42,7 +43,7 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(home)
-	held := flock.New(filepath.Join(home, holding))
+	held = flock.New(filepath.Join(home, holding))
 	if err := held.Lock(); err != nil {
 		panic(err)
 	}

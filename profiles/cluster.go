@@ -15,11 +15,23 @@ type Cluster struct {
 	PublicIssuer bool `json:"publicIssuer,omitempty"`
 	// Access is who is allowed to do what.
 	Access Access `json:"access,omitempty"`
+	// Manifests to apply before charts and objects, in this order.
+	Manifests []Manifest `json:"manifests,omitempty"`
 	// Charts to install, in this order.
 	Charts []Chart `json:"charts,omitempty"`
 	// Objects to apply, in this order and after the charts, as in their YAML.
 	// Their strings may have placeholders. Their Deployments must come to run.
 	Objects []map[string]any `json:"objects,omitempty"`
+}
+
+// Manifest is a YAML file of objects at an address, as guides have people apply
+// it with kubectl. Definitions of kinds in it are applied first, and waited for;
+// its Deployments must come to run. It has no placeholders.
+type Manifest struct {
+	// URL is its address. A sources file may name a file in its place.
+	URL string `json:"url" jsonschema:"pattern=^https?://"`
+	// SHA256 of the file, in hex.
+	SHA256 string `json:"sha256" jsonschema:"pattern=^[0-9a-f]{64}$"`
 }
 
 // Chart is a Helm chart beside those that devenv itself installs.

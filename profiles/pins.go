@@ -22,6 +22,8 @@ type Pins struct {
 	DefaultKubernetes string `json:"defaultKubernetes,omitempty"`
 	// NodeImages by Kubernetes version.
 	NodeImages map[string]NodeImagePin `json:"nodeImages,omitempty"`
+	// Manifests of profiles: files in the place of their addresses.
+	Manifests map[string]string `json:"manifests,omitempty"`
 	// Charts by name.
 	Charts map[string]ChartPin `json:"charts,omitempty"`
 	// Dex are versions of Dex beside that of its chart, by name.
@@ -182,6 +184,10 @@ func PinnedWith(sourcesFile string) (Pins, error) {
 	for name, image := range sources.Images {
 		image.Archive = absolute(image.Archive)
 		pins.Images[name] = image
+	}
+	pins.Manifests = map[string]string{}
+	for address, file := range sources.Manifests {
+		pins.Manifests[address] = absolute(file)
 	}
 	pins.Charts = maps.Clone(pins.Charts)
 	for name, c := range sources.Charts {

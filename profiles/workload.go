@@ -52,6 +52,9 @@ type ProbeToken struct {
 // workloads are the kinds that start pods.
 var workloads = []string{"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "ReplicaSet", "StatefulSet"}
 
+// StartsPods says whether an object of a kind starts pods.
+func StartsPods(kind string) bool { return slices.Contains(workloads, kind) }
+
 // NeedsPods names the fields that mean something only where pods run.
 func (e *Environment) NeedsPods() []string {
 	var fields []string
@@ -99,6 +102,10 @@ func (p Probe) ParsedURL() (server, path string, err error) {
 
 func (m *report) workloads(e *Environment) {
 	for i, c := range e.Spec.Clusters {
+		addresses := seen{}
+		for j, manifest := range c.Manifests {
+			addresses.once(m, fmt.Sprintf("spec.clusters[%d].manifests[%d]", i, j), "", manifest.URL)
+		}
 		releases := seen{}
 		for j, chart := range c.Charts {
 			p := fmt.Sprintf("spec.clusters[%d].charts[%d]", i, j)

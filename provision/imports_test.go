@@ -43,7 +43,7 @@ var floors = [][]string{
 	// one for each heavy library, or each matter of its own
 	{
 		"provision/access", "provision/authentication", "provision/certificates", "provision/chart", "provision/check", "provision/cluster",
-		"provision/connection", "provision/identity", "provision/process", "provision/programs", "provision/share",
+		"provision/connection", "provision/identity", "provision/manifest", "provision/process", "provision/programs", "provision/share",
 	},
 	{"provision/record"},
 	{"provision/plan", "provision/state"},

@@ -56,7 +56,7 @@ func (d *login) workloads(ctx context.Context) finding {
 		if err != nil {
 			return failed(err.Error(), d.again())
 		}
-		objects, err := steps.Objects(d.Environment, c)
+		objects, err := steps.Objects(ctx, d.Environment, c)
 		if err != nil {
 			return failed(err.Error(), d.again())
 		}

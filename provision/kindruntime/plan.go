@@ -20,7 +20,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("charts", "Fetch charts", needs("engine"), steps.FetchCharts(e, "dex", "cert-manager")),
 		step("node-image", "Get node image, Kubernetes "+c.KubernetesVersion, needs("engine"), r.getNodeImage(c)),
 		step("configuration", "Configure trusted issuers", needs("trust"), steps.ConfigureAuthentication(e, c)),
-		step("node", "Start node of cluster "+c.Name, r.chartsBefore("configuration", "node-image"), r.startNode(c)),
+		step("node", "Start node of cluster "+c.Name, r.fetchedBefore("configuration", "node-image"), r.startNode(c)),
 		step("images", "Load images into node", needs("node"), r.loadImages(c)),
 		step("api-server", "Start API server", needs("node"), r.waitForAPIServer(c)),
 		step("dns", "Add issuer to cluster DNS", needs("api-server"), r.configureDNS(c)),
@@ -33,6 +33,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("cert-manager", "Install cert-manager", needs("api-server", "images", "charts", "token"), r.installCertManager(c)),
 		step("renewal", "Renew Dex's certificate automatically", needs("cert-manager", "dex"), r.renewCertificate(c)),
 	}
+	list = append(list, steps.Fetches(e)...)
 	list = append(list, steps.Workloads(e, c, needs("renewal", "dns", "access"))...)
 	for _, c := range e.Spec().Clusters[1:] {
 		id := func(step string) string { return steps.ID(e, step, c.Name) }
@@ -49,7 +50,7 @@ func (r *Runtime) planBeside(c profiles.Cluster) []plan.Step {
 	return []plan.Step{
 		step(id("node-image"), "Get node image, Kubernetes "+c.KubernetesVersion, needs("node-image"), r.getNodeImage(c)),
 		step(id("configuration"), "Configure issuers trusted by "+c.Name, needs("trust"), steps.ConfigureAuthentication(e, c)),
-		step(id("node"), "Start node of cluster "+c.Name, r.chartsBefore(id("configuration"), id("node-image")), r.startNode(c)),
+		step(id("node"), "Start node of cluster "+c.Name, r.fetchedBefore(id("configuration"), id("node-image")), r.startNode(c)),
 		step(id("images"), "Load images into cluster "+c.Name, needs(id("node")), r.loadImages(c)),
 		step(id("api-server"), "Start API server of cluster "+c.Name, needs(id("node")), r.waitForAPIServer(c)),
 		step(id("dns"), "Add issuer to DNS of "+c.Name, needs(id("api-server")), r.configureDNS(c)),
@@ -59,9 +60,10 @@ func (r *Runtime) planBeside(c profiles.Cluster) []plan.Step {
 	}
 }
 
-// chartsBefore adds the charts to what a node needs, where the profile has any:
-// that they can be fetched and rendered is known before a node exists.
-func (r *Runtime) chartsBefore(ids ...string) []string {
+// fetchedBefore adds charts and manifests to what a node needs, where the profile
+// has any: that they can be fetched and rendered is known before a node exists.
+func (r *Runtime) fetchedBefore(ids ...string) []string {
+	ids = append(ids, steps.Fetched(r.env)...)
 	for _, c := range r.env.Spec().Clusters {
 		if len(c.Charts) > 0 {
 			return append(ids, "charts")

@@ -3,8 +3,10 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -86,7 +88,49 @@ func (i Inventory) Apply(ctx context.Context, objects ...Object) (changed bool, 
 	if err := i.write(ctx, known, entries); err != nil {
 		return false, err
 	}
-	return i.Client.Apply(ctx, marked...)
+	for _, o := range marked {
+		did, err := i.Client.Apply(ctx, o)
+		if changed = changed || did; err != nil {
+			return changed, err
+		}
+		if object := (&unstructured.Unstructured{Object: o}); did && object.GetKind() == "CustomResourceDefinition" {
+			if err := i.Client.waitEstablished(ctx, object); err != nil {
+				return changed, err
+			}
+		}
+	}
+	return changed, nil
+}
+
+// establishLimit is how long an API server takes at most to serve a new kind.
+const establishLimit = 30 * time.Second
+
+// waitEstablished waits until objects of a new kind can be applied.
+func (c *Client) waitEstablished(ctx context.Context, definition *unstructured.Unstructured) error {
+	definitions, err := c.resource(definition)
+	if err != nil {
+		return err
+	}
+	name := definition.GetName()
+	ctx, cancel := context.WithTimeoutCause(ctx, establishLimit, fmt.Errorf("the limit of %s was reached", establishLimit))
+	defer cancel()
+	return PollEvery(ctx, 50*time.Millisecond, "the kind "+name+" to be established", func(ctx context.Context) error {
+		have, err := definitions.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		conditions, _, _ := unstructured.NestedSlice(have.Object, "status", "conditions")
+		for _, item := range conditions {
+			condition, _ := item.(map[string]any)
+			switch {
+			case condition["type"] == "Established" && condition["status"] == "True":
+				return nil
+			case condition["type"] == "NamesAccepted" && condition["status"] == "False":
+				return fmt.Errorf("%v", condition["message"])
+			}
+		}
+		return errors.New("it is not yet")
+	})
 }
 
 // Differences says what Apply and Prune would change.

@@ -18,7 +18,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("programs", "Find binaries of Kubernetes and Dex", nil, r.findPrograms),
 		step("trust", "Create certificate authority for "+localhost, nil, r.createCAs),
 		step("configuration", "Configure trusted issuers", needs("trust"), steps.ConfigureAuthentication(e, c)),
-		step("node", "Start control plane of cluster "+c.Name, needs("programs", "configuration"), r.startControlPlane(c)),
+		step("node", "Start control plane of cluster "+c.Name, needs(append(steps.Fetched(e), "programs", "configuration")...), r.startControlPlane(c)),
 		step("api-server", "Start API server", needs("node"), r.waitForAPIServer(c)),
 		step("dex", "Start Dex", needs("api-server"), r.startDex(c)),
 		step("issuer", "Wait for issuer "+e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
@@ -27,6 +27,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("access", "Create namespaces and role bindings", needs("token"), steps.BindRoles(e, c)),
 		step("cluster", "Complete cluster "+c.Name, needs("token"), r.completeCluster(c)),
 	}
+	list = append(list, steps.Fetches(e)...)
 	list = append(list, steps.Workloads(e, c, needs("access"))...)
 	for _, c := range e.Spec().Clusters[1:] {
 		list = append(list, r.planBeside(c)...)

@@ -20,7 +20,7 @@ func (s *suite) workloads(ctx context.Context) []check.Result {
 	var broken []string
 	for _, c := range s.Spec().Clusters {
 		admin, adminErr := s.Admin(c.Name)
-		objects, fillErr := environment.Fill(s.Environment, c.Objects)
+		objects, fillErr := environment.Objects(ctx, s.Environment, c)
 		if err := errors.Join(adminErr, fillErr); err != nil {
 			broken = append(broken, "cluster "+c.Name)
 			results = append(results, s.about(c, check.Result{Group: "workload", Name: "the objects of " + c.Name, Detail: err.Error()})...)

@@ -7,6 +7,7 @@ package steps
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/devenv-oidc/devenv/profiles"
@@ -29,6 +30,11 @@ func ID(e *environment.Environment, step, cluster string) string {
 // cert-manager; after is what must be done before.
 func Workloads(e *environment.Environment, c profiles.Cluster, after []string) []plan.Step {
 	var steps []plan.Step
+	if len(c.Manifests) > 0 {
+		id := ID(e, "apply-manifests", c.Name)
+		steps = append(steps, plan.Step{ID: id, Title: "Apply manifests of cluster " + c.Name, Needs: after, Ensure: applyManifests(e, c)})
+		after = append(slices.Clone(after), id)
+	}
 	after = append(after, knownAfter(e, []any{c.Charts, c.Objects})...)
 	if len(c.Charts) > 0 {
 		id := ID(e, "more-charts", c.Name)
@@ -40,6 +46,24 @@ func Workloads(e *environment.Environment, c profiles.Cluster, after []string) [
 		steps = append(steps, plan.Step{ID: id, Title: "Apply objects of cluster " + c.Name, Needs: after, Ensure: applyObjects(e, c)})
 	}
 	return steps
+}
+
+// Fetches are the steps that come before anything is made, where the profile has
+// manifests; Fetched are their ids, which every node needs.
+func Fetches(e *environment.Environment) []plan.Step {
+	if !slices.ContainsFunc(e.Spec().Clusters, func(c profiles.Cluster) bool { return len(c.Manifests) > 0 }) {
+		return nil
+	}
+	return []plan.Step{{ID: "manifests", Title: "Fetch manifests", Ensure: fetchManifests(e)}}
+}
+
+// Fetched are the ids of Fetches.
+func Fetched(e *environment.Environment) []string {
+	var ids []string
+	for _, step := range Fetches(e) {
+		ids = append(ids, step.ID)
+	}
+	return ids
 }
 
 // Finally adds to a plan what comes last: trust and connections between

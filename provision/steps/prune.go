@@ -24,7 +24,7 @@ func ObjectDifferences(ctx context.Context, e *environment.Environment, c profil
 	if err != nil {
 		return nil, err
 	}
-	objects, err := Objects(e, c)
+	objects, err := Objects(ctx, e, c)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func pruneCluster(ctx context.Context, e *environment.Environment, c profiles.Cl
 	if err != nil {
 		return disconnected, err
 	}
-	objects, err := Objects(e, c)
+	objects, err := Objects(ctx, e, c)
 	if err != nil {
 		return disconnected, err
 	}

@@ -47,41 +47,72 @@ func endpointObject(e *environment.Environment, x profiles.Endpoint) kube.Object
 	}
 }
 
-// Objects are the profile's objects for a cluster, without placeholders, and
-// the Services of its endpoints.
-func Objects(e *environment.Environment, c profiles.Cluster) ([]kube.Object, error) {
-	objects, err := environment.Fill(e, c.Objects)
-	if err != nil {
-		return nil, err
-	}
+// Objects are all objects that a profile asks for in a cluster, without
+// placeholders: those of its manifests, its own, and the Services of its
+// endpoints.
+func Objects(ctx context.Context, e *environment.Environment, c profiles.Cluster) ([]kube.Object, error) {
+	objects, err := environment.Objects(ctx, e, c)
+	return append(objects, endpointObjects(e, c)...), err
+}
+
+func endpointObjects(e *environment.Environment, c profiles.Cluster) []kube.Object {
+	var objects []kube.Object
 	for _, x := range endpointsOf(e, c) {
 		objects = append(objects, endpointObject(e, x))
 	}
-	return objects, nil
+	return objects
 }
 
-// applyObjects applies a profile's objects and endpoints, and waits until its
-// Deployments run.
-func applyObjects(e *environment.Environment, c profiles.Cluster) plan.Ensure {
+// fetchManifests fetches and verifies the manifests of a profile before anything
+// is made.
+func fetchManifests(e *environment.Environment) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
-		admin, err := e.Admin(c.Name)
-		if err != nil {
-			return false, err
-		}
-		objects, err := Objects(e, c)
-		if err != nil {
-			return false, err
-		}
-		if changed, err = inventory(admin).Apply(ctx, objects...); err != nil {
-			return changed, err
-		}
-		ctx, cancel := context.WithTimeoutCause(ctx, workloadLimit, fmt.Errorf("the limit of %s was reached", workloadLimit))
-		defer cancel()
-		for _, d := range kube.Deployments(objects) {
-			if err := admin.WaitAvailable(ctx, d.Namespace, d.Name); err != nil {
-				return changed, failure.New(failure.Provisioning, err, "see which proofs that leaves open: devenv check"+record.NameFlag(e.Name()))
+		for _, c := range e.Spec().Clusters {
+			if _, err := environment.ManifestObjects(ctx, e, c); err != nil {
+				return false, err
 			}
 		}
-		return changed, nil
+		return false, nil
 	}
+}
+
+// applyManifests applies the manifests of a cluster.
+func applyManifests(e *environment.Environment, c profiles.Cluster) plan.Ensure {
+	return func(ctx context.Context) (changed bool, err error) {
+		objects, err := environment.ManifestObjects(ctx, e, c)
+		if err != nil {
+			return false, err
+		}
+		return applyAll(ctx, e, c, objects)
+	}
+}
+
+// applyObjects applies a profile's own objects, and its endpoints.
+func applyObjects(e *environment.Environment, c profiles.Cluster) plan.Ensure {
+	return func(ctx context.Context) (changed bool, err error) {
+		objects, err := environment.Fill(e, c.Objects)
+		if err != nil {
+			return false, err
+		}
+		return applyAll(ctx, e, c, append(objects, endpointObjects(e, c)...))
+	}
+}
+
+// applyAll applies objects, and waits until the Deployments among them run.
+func applyAll(ctx context.Context, e *environment.Environment, c profiles.Cluster, objects []kube.Object) (changed bool, err error) {
+	admin, err := e.Admin(c.Name)
+	if err != nil {
+		return false, err
+	}
+	if changed, err = inventory(admin).Apply(ctx, objects...); err != nil {
+		return changed, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, workloadLimit, fmt.Errorf("the limit of %s was reached", workloadLimit))
+	defer cancel()
+	for _, d := range kube.Deployments(objects) {
+		if err := admin.WaitAvailable(ctx, d.Namespace, d.Name); err != nil {
+			return changed, failure.New(failure.Provisioning, err, "see which proofs that leaves open: devenv check"+record.NameFlag(e.Name()))
+		}
+	}
+	return changed, nil
 }
