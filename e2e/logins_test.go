@@ -117,7 +117,7 @@ func TestLiveLoginsWithoutDex(t *testing.T) {
 		}
 	}
 	for _, command := range [][]string{{"users", "add", "late@example.com"}, {"rotate", "keys"}} {
-		devenv(t, append(command, "--name", plain)...).wants(t, 4, "Dex does not answer", "hint: see why: devenv doctor --name "+plain)
+		devenv(t, append(command, "--name", plain)...).wants(t, 4, "the issuer does not answer", "hint: see why: devenv doctor --name "+plain)
 	}
 	if out := must(t, "users", "list", "--name", plain).stdout; strings.Contains(out, "late@example.com") {
 		t.Errorf("users list:\n%s", out)

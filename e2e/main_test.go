@@ -92,6 +92,7 @@ func sweep() {
 		down.Env = append(os.Environ(), "DEVENV_HOME="+other)
 		if out, err := down.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "what a killed test run left in %s: devenv down --all: %v\n%s", other, err, out)
+			continue
 		}
 		os.RemoveAll(other)
 	}

@@ -37,7 +37,7 @@ func (e *Environment) answers(ctx context.Context) error {
 		return err
 	}
 	if err := session.AskIssuer(ctx, e.env); err != nil {
-		return e.notChanged(ctx, fmt.Errorf("Dex does not answer: %w", err))
+		return e.notChanged(ctx, fmt.Errorf("the issuer does not answer: %w", err))
 	}
 	return nil
 }

@@ -42,15 +42,16 @@ func lockedDown(ctx context.Context, home state.Home, name string) (changed bool
 }
 
 // removeAnywhere deletes an environment of which nothing is known but its name:
-// it may have run on any runtime.
+// it may have run on any runtime. One that cannot be asked keeps no other from
+// being deleted.
 func removeAnywhere(ctx context.Context, home state.Home, name string) (changed bool, err error) {
 	for _, runtime := range slices.Backward(runtimes) {
 		e := environment.New(home, &record.Record{Name: name}, runtime.Runtime)
-		did, err := runtime.open(e).Remove(ctx)
-		changed = changed || did
-		if err != nil {
-			return changed, err
-		}
+		did, removeErr := runtime.open(e).Remove(ctx)
+		changed, err = changed || did, errors.Join(err, removeErr)
+	}
+	if err != nil { // what is left is found by the folder's name
+		return changed, err
 	}
 	did, err := removeFiles(environment.New(home, &record.Record{Name: name}, record.Runtime{}))
 	return changed || did, err

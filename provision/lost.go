@@ -12,8 +12,8 @@ import (
 )
 
 // LostError says that containers or processes of an environment are there, and
-// its record is not. They cannot be used again: the keys, the CA's first, were
-// in the same folder.
+// its record is not. They cannot be used again: without its ports, passwords and
+// keys, which were in the same folder, nothing can be proven about them.
 type LostError struct {
 	Name    string
 	Runtime string
@@ -26,7 +26,7 @@ func (e *LostError) Error() string {
 	if e.Runtime == profiles.RuntimeProcess {
 		what = "processes"
 	}
-	return fmt.Sprintf("%s of environment %q are there, but not its record in %s; without its keys they are of no use to anybody", what, e.Name, e.Folder)
+	return fmt.Sprintf("%s of environment %q are there, but not its record in %s; without it they are of no use to anybody", what, e.Name, e.Folder)
 }
 
 // lost are the environments that have no record and of which something is left,

@@ -10,6 +10,7 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/authentication"
 	"github.com/devenv-oidc/devenv/provision/diagnosis"
+	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/record"
 )
@@ -40,7 +41,12 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	if old == nil {
-		if err := clearTheWay(ctx, r, runtime); err != nil {
+		if err := possible(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	if old == nil && r.Recreate { // everything that can be rejected was looked at
+		if err := replaceLost(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -64,32 +70,29 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	return e, e.env.Save()
 }
 
-// clearTheWay sees whether a new environment can be made: that nothing is left
-// of one without a record, and that the machine does not rule it out.
-func clearTheWay(ctx context.Context, r UpRequest, runtime registered) error {
-	if err := replaceLost(ctx, r); err != nil {
-		return err
+// possible says whether a new environment can be made: that what is left of one
+// without a record may be replaced, and that the machine does not rule it out.
+func possible(ctx context.Context, r UpRequest) error {
+	if left := lost(ctx, r.Home)[r.Name]; left != nil && !r.Recreate {
+		return failure.New(failure.Usage, left,
+			"replace them: devenv up --recreate"+record.NameFlag(r.Name)+r.Arguments,
+			"or delete them: devenv down"+record.NameFlag(r.Name))
 	}
-	if detail, remedy := diagnosis.Obstacle(ctx, r.Home, runtime.Pods); detail != "" {
+	if detail, remedy := diagnosis.Obstacle(ctx, r.Home); detail != "" {
 		return failure.Newf(failure.Prerequisite, "an environment cannot be made on this machine: %s", detail).
 			Hint("%s", remedy).Hint("and look at the rest: devenv doctor")
 	}
 	return ctx.Err()
 }
 
-// replaceLost deletes what is left of an environment without a record, if the
-// request says so; else it is an error.
+// replaceLost deletes what is left of an environment without a record.
 func replaceLost(ctx context.Context, r UpRequest) error {
 	left := lost(ctx, r.Home)[r.Name]
-	switch {
-	case left == nil:
+	if left == nil {
 		return nil
-	case !r.Recreate:
-		return failure.New(failure.Usage, left,
-			"replace them: devenv up --recreate"+record.NameFlag(r.Name)+r.Arguments,
-			"or delete them: devenv down"+record.NameFlag(r.Name))
 	}
-	_, err := removeAnywhere(ctx, r.Home, r.Name)
+	runtime := runtimeNamed(left.Runtime)
+	_, err := runtime.open(environment.New(r.Home, &record.Record{Name: r.Name}, runtime.Runtime)).Remove(ctx)
 	return err
 }
 

@@ -76,24 +76,16 @@ func profileArguments(c *cli.Context) string {
 	text := ""
 	switch {
 	case c.String("from") != "":
-		text = " --from " + quoted(c.String("from"))
+		text = " --from " + failure.Word(c.String("from"))
 	case c.String("file") != "":
-		text = " --file " + quoted(c.String("file"))
+		text = " --file " + failure.Word(c.String("file"))
 	case c.String("profile") != "default":
 		text = " --profile " + c.String("profile")
 	}
 	for _, set := range *c.Generic("set").(*assignments) {
-		text += " --set " + quoted(set)
+		text += " --set " + failure.Word(set)
 	}
 	return text
-}
-
-// quoted is text as a shell takes it for one word.
-func quoted(text string) string {
-	if !strings.ContainsAny(text, " \t\n'\"$&|;<>()[]{}*?!#~`\\") {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 func up(c *cli.Context) error {

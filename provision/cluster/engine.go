@@ -112,6 +112,10 @@ const kindClusterLabel = "io.x-k8s.kind.cluster"
 // clusters when cluster is empty. devenv's own are told by the folder it mounts
 // into them, which stays with a container through every state.
 func (e *Engine) containers(ctx context.Context, cluster string) ([]container, error) {
+	return e.list(ctx, cluster, 5)
+}
+
+func (e *Engine) list(ctx context.Context, cluster string, tries int) ([]container, error) {
 	filter := "label=" + kindClusterLabel
 	if cluster != "" {
 		filter += "=" + cluster
@@ -121,6 +125,9 @@ func (e *Engine) containers(ctx context.Context, cluster string) ([]container, e
 		return nil, err
 	}
 	text, err := e.output(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(ids)...)...)
+	if err != nil && strings.Contains(strings.ToLower(err.Error()), "no such") && tries > 0 { // one was removed meanwhile
+		return e.list(ctx, cluster, tries-1)
+	}
 	if err != nil {
 		return nil, err
 	}

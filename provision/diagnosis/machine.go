@@ -41,13 +41,12 @@ func Machine(ctx context.Context, home state.Home, pins profiles.Pins) *Report {
 
 // Obstacle is why an environment that is not there yet cannot be made on this
 // machine, and what helps; empty where nothing is known to stop it. It looks
-// only at what takes no time. With pods it looks where images go, too.
-func Obstacle(ctx context.Context, home state.Home, pods bool) (detail, remedy string) {
+// only at what takes no time, and leaves out what a cache or a mirror may make
+// good: room for images, a proxy.
+func Obstacle(ctx context.Context, home state.Home) (detail, remedy string) {
 	m := &machine{home: home}
-	if pods {
-		m.findEngine(ctx) // where none answers, the first step says so
-	}
-	for _, look := range []func(context.Context) finding{m.disk, m.localhost, m.ports, m.proxy} {
+	room := func(context.Context) finding { return roomIn(string(home), noStateDisk) }
+	for _, look := range []func(context.Context) finding{room, m.localhost, m.ports} {
 		if found := look(ctx); found.state == Failed {
 			return found.detail, found.remedy
 		}
@@ -142,7 +141,7 @@ func (m *machine) disk(context.Context) finding {
 	if err != nil {
 		return warning(err.Error(), "")
 	}
-	var seen []string
+	worst, seen := ok(""), []string{}
 	for _, folder := range []string{string(m.home), cache, m.info.DockerRootDir} {
 		if folder == "" {
 			continue
@@ -151,20 +150,34 @@ func (m *machine) disk(context.Context) finding {
 		if folder == string(m.home) {
 			least = noStateDisk
 		}
-		free, err := freeSpace(existing(folder))
-		if err != nil {
-			continue // the engine's folder is elsewhere, or not ours to see
+		switch found := roomIn(folder, least); {
+		case found.state == Failed, found.state == Warning && worst.state == OK:
+			worst = found
+		case found.detail != "":
+			seen = append(seen, found.detail)
 		}
-		detail := fmt.Sprintf("%.1f GB free for %s", gigabytes(free), folder)
-		switch {
-		case free < least:
-			return failed(detail, "free some space: df -h "+folder)
-		case free < scarceDisk:
-			return warning(detail, "free some space: df -h "+folder)
-		}
-		seen = append(seen, detail)
 	}
-	return ok(strings.Join(seen, ", "))
+	if worst.state == OK {
+		worst.detail = strings.Join(seen, ", ")
+	}
+	return worst
+}
+
+// roomIn looks at the free space where a folder is or will be; the detail is
+// empty where that is not ours to see.
+func roomIn(folder string, least int64) finding {
+	free, err := freeSpace(existing(folder))
+	if err != nil {
+		return ok("")
+	}
+	detail := fmt.Sprintf("%.1f GB free for %s", gigabytes(free), folder)
+	switch {
+	case free < least:
+		return failed(detail, "free some space: df -h "+folder)
+	case free < scarceDisk:
+		return warning(detail, "free some space: df -h "+folder)
+	}
+	return ok(detail)
 }
 
 // existing is a folder, or the nearest above it that exists.
@@ -231,6 +244,9 @@ func (m *machine) proxy(ctx context.Context) finding {
 		return ok("no proxy is set")
 	}
 	parsed, err := url.Parse(server)
+	if err != nil || parsed.Host == "" { // Go takes an address alone for one of http
+		parsed, err = url.Parse("http://" + server)
+	}
 	if err != nil || parsed.Host == "" {
 		return failed(fmt.Sprintf("the proxy %q is no URL", redacted(server)), "correct HTTPS_PROXY, or unset it")
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Class is a kind of failure; its value is devenv's exit code.
@@ -48,6 +49,14 @@ func Newf(class Class, format string, args ...any) *Error {
 func (e *Error) Hint(format string, args ...any) *Error {
 	e.Hints = append(e.Hints, fmt.Sprintf(format, args...))
 	return e
+}
+
+// Word is text as a shell takes it for one word, for commands in hints.
+func Word(text string) string {
+	if !strings.ContainsAny(text, " \t\n'\"$&|;<>()[]{}*?!#~`\\") {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // ClassOf returns the class of the outermost typed error in err's tree;

@@ -27,8 +27,8 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return false, err
 		}
-		changed, err = admin.EnsureNamespace(ctx, identity.Namespace)
-		if err != nil {
+		made, err := admin.EnsureNamespace(ctx, identity.Namespace)
+		if changed = made; err != nil {
 			return false, err
 		}
 		did, err := admin.Apply(ctx, append(identity.CRDs(), identity.IssuerService(r.env.Record.IssuerPort))...)
@@ -57,7 +57,7 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 			return changed, err
 		}
 		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.Release)
-		if changed = changed || scaled; err != nil || installed {
+		if changed = changed || scaled; err != nil || made {
 			return changed, err // a Dex that starts makes its keys
 		}
 		rolled, err := rollWithoutKeys(ctx, admin)

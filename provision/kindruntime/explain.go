@@ -26,7 +26,7 @@ func (r *Runtime) explain(err error) error {
 		home, name := environment.OwnerOf(notOurs.Files)
 		return failure.New(failure.Prerequisite, fmt.Errorf("%w, but to environment %q below the state folder %s", err, name, home),
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",
-			fmt.Sprintf("or, if nobody needs it any more: DEVENV_HOME=%s devenv down --name %s", home, name))
+			fmt.Sprintf("or, if nobody needs it any more: DEVENV_HOME=%s devenv down --name %s", failure.Word(string(home)), name))
 	case errors.As(err, &notOurs):
 		return failure.New(failure.Prerequisite, err,
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/cluster"
@@ -61,9 +62,14 @@ func Available(ctx context.Context) error {
 	return err
 }
 
+// leftLimit is how long Left waits for an engine: commands that need none ask.
+const leftLimit = 5 * time.Second
+
 // Left lists the folders below dir that nodes were made from; none where no
 // engine answers.
 func Left(ctx context.Context, dir string) []string {
+	ctx, cancel := context.WithTimeout(ctx, leftLimit)
+	defer cancel()
 	engine, err := findEngine(ctx, "")
 	if err != nil {
 		return nil

@@ -193,6 +193,8 @@ func (c *Client) neverReady(ctx context.Context, d *appsv1.Deployment, still sti
 				return fmt.Errorf("the image %s cannot be pulled: %s", s.Image, w.Reason)
 			}
 		}
+	}
+	for _, pod := range newest(d, pods.Items) {
 		if err := c.notReady(ctx, still, pod); err != nil {
 			return err
 		}

@@ -56,12 +56,13 @@ func (h Home) Names() ([]string, error) {
 // Dir returns the folder of one environment, whether it exists or not.
 func (h Home) Dir(name string) Dir { return Dir(filepath.Join(string(h), name)) }
 
-// Owner is the name of the environment whose folder holds path; ok is false
-// where that is not below this home.
+// Owner is the name of the environment that path belongs to, which is what a node
+// has of it (NAME/clusters/CLUSTER/node below this home) or a process (NAME/of).
+// ok is false for any other path: other homes may be below this one.
 func (h Home) Owner(path string) (name string, ok bool) {
 	below, ok := strings.CutPrefix(path, string(h)+string(filepath.Separator))
-	name, _, _ = strings.Cut(below, string(filepath.Separator))
-	return name, ok && name != ""
+	elements := strings.Split(below, string(filepath.Separator))
+	return elements[0], ok && (len(elements) == 2 || len(elements) == 4 && elements[1] == "clusters")
 }
 
 // lockPath is beside the folder and not in it, so that deleting the folder

@@ -73,3 +73,18 @@ func TestDefaultHome(t *testing.T) {
 		}
 	}
 }
+
+func TestOwner(t *testing.T) {
+	for path, want := range map[string]string{
+		"/state/dev/clusters/main/node":    "dev",
+		"/state/dev/main.etcd":             "dev",
+		"/state/ci/dev/clusters/main/node": "", // of a home below this one
+		"/state/ci/dev/main.etcd":          "",
+		"/state/dev":                       "",
+		"/states/dev/main.etcd":            "",
+	} {
+		if name, ok := Home("/state").Owner(path); ok != (want != "") || ok && name != want {
+			t.Errorf("%s: %q, %v", path, name, ok)
+		}
+	}
+}
