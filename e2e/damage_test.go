@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/devenv-oidc/devenv/provision/trust"
 )
 
@@ -130,6 +132,19 @@ func TestDamagedProcessesHeal(t *testing.T) {
 	expire("serving", "ca", "localhost")
 	run(0, up, "ready and proven")
 	expire("grpc", "grpc-ca", "grpc.dex")
+	run(0, up, "ready and proven")
+
+	// behind our back: a password, and a client's secret
+	admin := filepath.Join(folder, "clusters", "main", "admin.kubeconfig")
+	name := strings.Fields(mustKubectl(t, admin, "--namespace=dex", "get", "passwords.dex.coreos.com", "--output=jsonpath={range .items[?(@.email==\"admin@example.com\")]}{.metadata.name}{end}"))[0]
+	other, err := bcrypt.GenerateFromPassword([]byte("other"), 10)
+	noError(t, err)
+	mustKubectl(t, admin, "--namespace=dex", "patch", "passwords.dex.coreos.com", name, "--type=merge", "--patch", fmt.Sprintf(`{"hash":%q}`, base64.StdEncoding.EncodeToString(other)))
+	run(5, []string{"token"}, "hint: ")
+	run(0, up, "ready and proven")
+	for client := range strings.FieldsSeq(mustKubectl(t, admin, "--namespace=dex", "get", "oauth2clients.dex.coreos.com", "--output=name")) {
+		mustKubectl(t, admin, "--namespace=dex", "patch", client, "--type=merge", "--patch", `{"secret":"other"}`)
+	}
 	run(0, up, "ready and proven")
 
 	record := filepath.Join(folder, "environment.json")
