@@ -40,7 +40,7 @@ func lockedUp(ctx context.Context, r UpRequest) (*Environment, error) {
 
 // up needs the lock to be held; limited is ctx with the limit.
 func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
-	e, err := prepare(limited, r)
+	e, err := prepare(ctx, r)
 	if err != nil {
 		return nil, err
 	}
