@@ -30,15 +30,17 @@ func TestDamagesAtOnceHeal(t *testing.T) {
 		name  string
 		plant func()
 	}{
-		{"Dex's Helm release, serving certificate and users deleted, cert-manager's namespace too", func() {
+		{"Dex's Deployment, Helm release, serving certificate and users deleted, cert-manager's namespace too", func() {
+			ctl("--namespace=dex", "delete", "deployment", "dex")
 			ctl("--namespace=dex", "delete", "secret", "--selector=owner=helm,name=dex")
 			ctl("--namespace=dex", "delete", "secret", "dex-serving")
 			ctl("--namespace=dex", "delete", "passwords.dex.coreos.com", "--all")
 			ctl("delete", "namespace", "cert-manager")
 		}},
-		{"Dex's Deployment deleted, its gRPC certificate expired", func() {
-			ctl("--namespace=dex", "delete", "deployment", "dex")
+		{"the gRPC certificate of a Dex that runs expired", func() {
 			replaceCertificate(t, admin, "dex-grpc", "grpc-ca", "grpc.dex")
+			ctl("--namespace=dex", "rollout", "restart", "deployment", "dex")
+			ctl("--namespace=dex", "rollout", "status", "deployment", "dex", "--timeout=60s")
 		}},
 		{"Dex's CRDs deleted, and with them its keys, users and clients", func() {
 			var names []string
@@ -126,7 +128,11 @@ func TestDamagedProcessesHeal(t *testing.T) {
 		}
 	}
 	up := []string{"up", "--runtime", "process", "--timeout", "1m"}
-	defer run(0, []string{"down"}, "deleted")
+	defer func() { // also where the test ends half-way
+		c := exec.Command(binary, "down", "--all")
+		c.Env = append(os.Environ(), "DEVENV_HOME="+state)
+		_ = c.Run()
+	}()
 	run(0, up)
 	ownersAlone(t, folder)
 	expire := func(pair, ca, host string) {
@@ -163,6 +169,11 @@ func TestDamagedProcessesHeal(t *testing.T) {
 	}
 	run(0, []string{"down"}, "deleted")
 	run(0, up, "ready and proven")
+
+	noError(t, os.RemoveAll(folder)) // and what runs is all that is left
+	run(2, []string{"doctor"}, `processes of environment "dev" are there, but not its record`, "hint: delete them: devenv down")
+	run(0, []string{"down", "--all"}, "environment dev: deleted")
+	run(0, []string{"list"}, "no environments")
 }
 
 // devenv is killed at random moments of `up`: the next one ends well, whatever

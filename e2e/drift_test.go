@@ -57,7 +57,8 @@ func testDriftIsNamed(t *testing.T, name string) {
 func TestRotate(t *testing.T) {
 	needPlain(t)
 	devenv(t, "rotate", "keys", "--name", plain).wants(t, 0, "signs nothing more and is still published", "every cluster accepts tokens of the new key")
-	devenv(t, "rotate", "certificates", "--name", plain).wants(t, 0, "Dex serves the certificate", "every cluster accepts new tokens, and those from before")
+	rotatesCertificates(t, plain, "localhost")
+	devenv(t, "rotate", "certs", "--name", plain).wants(t, 2, `there is no connection "certs"`, "devenv rotate certificates --name "+plain)
 	must(t, "check", "--name", plain)
 	for _, p := range statusOf(t, plain).Processes {
 		if p.State != "running" {

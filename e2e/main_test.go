@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -42,7 +43,6 @@ func testMain(m *testing.M) int {
 	if home, err = os.MkdirTemp("", "devenv-e2e-"); err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(home)
 	held = flock.New(filepath.Join(home, holding))
 	if err := held.Lock(); err != nil {
 		panic(err)
@@ -54,7 +54,9 @@ func testMain(m *testing.M) int {
 	defer func() { // whatever a failed test left
 		if out, err := exec.Command(binary, "down", "--all").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "devenv down --all: %v\n%s", err, out)
+			return // the next run finds it by its folder
 		}
+		os.RemoveAll(home)
 	}()
 	return m.Run()
 }
@@ -83,7 +85,10 @@ func sweep() {
 		if other == home {
 			continue
 		}
-		if _, err := os.Stat(other); err == nil {
+		if info, err := os.Stat(other); err == nil {
+			if _, err := os.Stat(filepath.Join(other, holding)); err != nil && time.Since(info.ModTime()) < time.Minute {
+				continue // it is just about to be locked
+			}
 			if free, err := flock.New(filepath.Join(other, holding)).TryLock(); err != nil || !free {
 				continue
 			}

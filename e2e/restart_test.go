@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"errors"
 	"os"
 	"path/filepath"
@@ -65,8 +66,32 @@ func TestKilledProcessesComeBack(t *testing.T) {
 // else must be true.
 func TestRenewedCertificateIsServed(t *testing.T) {
 	needShared(t)
-	devenv(t, "rotate", "certificates", "--name", shared).wants(t, 0, "Dex serves the certificate", "every cluster accepts new tokens, and those from before")
-	admin := statusOf(t, shared).Clusters[0].Kubeconfig
-	mustKubectl(t, admin, "--namespace=dex", "rollout", "status", "deployment/dex", "--timeout=60s")
+	rotatesCertificates(t, shared, "dex."+shared+".localhost")
+	mustKubectl(t, statusOf(t, shared).Clusters[0].Kubeconfig, "--namespace=dex", "rollout", "status", "deployment/dex", "--timeout=60s")
+	eventually(t, "a green check after the renewal", 20*time.Second, func() error {
+		if r := devenv(t, "check", "--name", shared); r.code != 0 {
+			return errors.New(r.stderr)
+		}
+		return nil
+	})
 	must(t, "up", "--name", shared)
+}
+
+// rotatesCertificates does so, and looks itself at what is served before and
+// after.
+func rotatesCertificates(t *testing.T, name, host string) {
+	t.Helper()
+	address := statusOf(t, name).Issuer.Address
+	serial := func() string {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, ServerName: host})
+		noError(t, err)
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16)
+	}
+	before := serial()
+	r := devenv(t, "rotate", "certificates", "--name", name)
+	r.wants(t, 0, "Dex serves the certificate", "the earlier one was "+before, "every cluster accepts new tokens, and those from before")
+	if now := serial(); now == before || !strings.Contains(r.stderr, "Dex serves the certificate "+now) {
+		t.Errorf("it serves %s, and served %s; the drill said:\n%s", now, before, r.stderr)
+	}
 }

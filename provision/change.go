@@ -60,7 +60,8 @@ func Rotate(ctx context.Context, home state.Home, name string, connections ...st
 		for _, wanted := range connections {
 			if !slices.ContainsFunc(all, func(c profiles.Connection) bool { return c.Name == wanted }) {
 				return failure.Newf(failure.Usage, "there is no connection %q in environment %q", wanted, name).
-					Hint("see the profile's spec.connections: devenv status%s", record.NameFlag(name))
+					Hint("see the profile's spec.connections: devenv status%s", record.NameFlag(name)).
+					Hint("or rotate what every environment has: devenv rotate keys%[1]s, devenv rotate certificates%[1]s", record.NameFlag(name))
 			}
 		}
 		for _, c := range all {
@@ -124,7 +125,7 @@ func RotateKeys(ctx context.Context, home state.Home, name string, say func(form
 // and clusters go on as before; say is told what was seen.
 func RotateCertificates(ctx context.Context, home state.Home, name string, say func(format string, args ...any)) error {
 	return drilled(ctx, home, name, "certificate", func(ctx context.Context, e *Environment) error {
-		return steps.RotateCertificates(ctx, e.env, e.runtime, say)
+		return steps.RotateCertificates(ctx, e.env, e.runtime, e.runtime.RenewCertificate, say)
 	})
 }
 

@@ -41,12 +41,7 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	if old == nil {
-		if err := possible(ctx, r); err != nil {
-			return nil, err
-		}
-	}
-	if old == nil && r.Recreate { // everything that can be rejected was looked at
-		if err := replaceLost(ctx, r); err != nil {
+		if err := clearTheWay(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -70,10 +65,12 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	return e, e.env.Save()
 }
 
-// possible says whether a new environment can be made: that what is left of one
-// without a record may be replaced, and that the machine does not rule it out.
-func possible(ctx context.Context, r UpRequest) error {
-	if left := lost(ctx, r.Home)[r.Name]; left != nil && !r.Recreate {
+// clearTheWay sees that a new environment can be made: that the machine does not
+// rule it out, and that nothing is left of one without a record. With Recreate
+// that is deleted, which comes last.
+func clearTheWay(ctx context.Context, r UpRequest) error {
+	left := lost(ctx, r.Home)[r.Name]
+	if left != nil && !r.Recreate {
 		return failure.New(failure.Usage, left,
 			"replace them: devenv up --recreate"+record.NameFlag(r.Name)+r.Arguments,
 			"or delete them: devenv down"+record.NameFlag(r.Name))
@@ -82,14 +79,8 @@ func possible(ctx context.Context, r UpRequest) error {
 		return failure.Newf(failure.Prerequisite, "an environment cannot be made on this machine: %s", detail).
 			Hint("%s", remedy).Hint("and look at the rest: devenv doctor")
 	}
-	return ctx.Err()
-}
-
-// replaceLost deletes what is left of an environment without a record.
-func replaceLost(ctx context.Context, r UpRequest) error {
-	left := lost(ctx, r.Home)[r.Name]
-	if left == nil {
-		return nil
+	if left == nil || ctx.Err() != nil {
+		return ctx.Err()
 	}
 	runtime := runtimeNamed(left.Runtime)
 	_, err := runtime.open(environment.New(r.Home, &record.Record{Name: r.Name}, runtime.Runtime)).Remove(ctx)

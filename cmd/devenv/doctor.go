@@ -63,10 +63,11 @@ func diagnose(c *cli.Context) (*diagnosis.Report, error) {
 	if file := c.String("kubeconfig"); file != "" {
 		return provision.DiagnoseKubeconfig(c.Context, provision.KubeconfigLogin{File: file, Context: c.String("context"), Token: token})
 	}
-	if name := c.String("name"); !c.IsSet("name") && token == "" && !home.Dir(name).Exists() {
+	e, err := provision.Open(c.Context, home, c.String("name"))
+	var left *provision.LostError
+	if !c.IsSet("name") && token == "" && !home.Dir(c.String("name")).Exists() && !errors.As(err, &left) {
 		return provision.DiagnoseMachine(c.Context, home, sourcesFile())
 	}
-	e, err := provision.Open(c.Context, home, c.String("name"))
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (r *Runtime) renewCertificate(c profiles.Cluster) plan.Ensure {
 	}
 }
 
-// RenewCertificate implements steps.Renewer by cert-manager.
+// RenewCertificate has Dex's certificate issued anew by cert-manager.
 func (r *Runtime) RenewCertificate(ctx context.Context) error {
 	admin, err := r.env.Admin(r.env.First().Name)
 	if err != nil {

@@ -178,7 +178,7 @@ func (r *Runtime) ensurePair(ca *trust.CA, name string, lifetime time.Duration, 
 	return r.env.Dir.Write(pair.CertPEM, "dex", name+".crt")
 }
 
-// RenewCertificate implements steps.Renewer: Dex is restarted with a new pair.
+// RenewCertificate restarts Dex with a new pair.
 func (r *Runtime) RenewCertificate(ctx context.Context) error {
 	if _, err := r.findPrograms(ctx); err != nil {
 		return err

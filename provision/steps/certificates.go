@@ -2,7 +2,7 @@ package steps
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"time"
 
@@ -11,18 +11,11 @@ import (
 	"github.com/devenv-oidc/devenv/provision/proofs"
 )
 
-// Renewer is a runtime that can renew what Dex serves.
-type Renewer interface {
-	Runtime
-	// RenewCertificate has Dex's serving certificate issued anew, long before it
-	// expires; it does not wait until Dex serves it.
-	RenewCertificate(ctx context.Context) error
-}
-
 // RotateCertificates renews Dex's serving certificate as its expiry would, and
 // proves that nobody notices: the same CA verifies it, every cluster accepts new
-// tokens, and those from before. say is told what was seen.
-func RotateCertificates(ctx context.Context, e *environment.Environment, runtime Renewer, say func(format string, args ...any)) error {
+// tokens, and those from before. renew has it issued anew, and need not wait; say
+// is told what was seen.
+func RotateCertificates(ctx context.Context, e *environment.Environment, runtime Runtime, renew func(context.Context) error, say func(format string, args ...any)) error {
 	held, err := proofs.Hold(ctx, e, runtime)
 	if err != nil {
 		return err
@@ -31,13 +24,13 @@ func RotateCertificates(ctx context.Context, e *environment.Environment, runtime
 	if err != nil {
 		return err
 	}
-	if err := runtime.RenewCertificate(ctx); err != nil {
+	if err := renew(ctx); err != nil {
 		return err
 	}
 	err = kube.Poll(ctx, "Dex to serve another certificate than "+old, func(ctx context.Context) error {
 		serial, expires, err := served(ctx, e)
 		if err == nil && serial == old {
-			err = fmt.Errorf("it still serves that")
+			err = errors.New("it still serves that")
 		}
 		if err == nil {
 			say("Dex serves the certificate %s, which expires on %s; the earlier one was %s", serial, expires.Format(time.DateOnly), old)

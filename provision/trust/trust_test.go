@@ -95,3 +95,38 @@ func TestFingerprintIsThatOfSha256sum(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestSigned(t *testing.T) {
+	ca, err := NewCA("ca", Anything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewCA("ca", Anything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair := func(from *CA, lifetime time.Duration) []byte {
+		made, err := from.ServerPair(lifetime, "dex.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made.CertPEM
+	}
+	for name, c := range map[string]struct {
+		cert []byte
+		host string
+		want bool
+	}{
+		"good":            {pair(ca, 24*time.Hour), "dex.test", true},
+		"another name":    {pair(ca, 24*time.Hour), "other.test", false},
+		"expired":         {pair(ca, time.Second), "dex.test", false}, // from a minute ago
+		"about to expire": {pair(ca, 30*time.Minute), "dex.test", false},
+		"of another CA":   {pair(other, 24*time.Hour), "dex.test", false},
+		"no certificate":  {[]byte("none"), "dex.test", false},
+		"nothing":         {nil, "dex.test", false},
+	} {
+		if got := ca.Signed(c.cert, c.host, time.Hour); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
