@@ -24,14 +24,33 @@ type Cluster struct {
 	Objects []map[string]any `json:"objects,omitempty"`
 }
 
-// Manifest is a YAML file of objects at an address, as guides have people apply
-// it with kubectl. Definitions of kinds in it are applied first, and waited for;
-// its Deployments must come to run. It has no placeholders.
+// Manifest is objects at an address, as guides have people apply them with
+// kubectl: a YAML file (url and sha256), or a file, a folder or a kustomization
+// of a git repository (repository, commit and path). Definitions of kinds in it
+// are applied first, and waited for; its Deployments must come to run. It has no
+// placeholders.
 type Manifest struct {
-	// URL is its address. A sources file may name a file in its place.
-	URL string `json:"url" jsonschema:"pattern=^https?://"`
-	// SHA256 of the file, in hex.
-	SHA256 string `json:"sha256" jsonschema:"pattern=^[0-9a-f]{64}$"`
+	// URL is the address of a file. A sources file may name a file in its place.
+	URL string `json:"url,omitempty" jsonschema:"pattern=^https?://"`
+	// SHA256 of the file at URL, in hex.
+	SHA256 string `json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$"`
+	// Repository is the address of a git repository. A sources file may name a
+	// folder in its place, which is not verified.
+	Repository string `json:"repository,omitempty" jsonschema:"pattern=^(https?|file)://"`
+	// Commit in the repository, all 40 digits: its hash verifies every file.
+	Commit string `json:"commit,omitempty" jsonschema:"pattern=^[0-9a-f]{40}$"`
+	// Path in the repository of a file, of a folder of *.yaml, or of a folder with
+	// a kustomization; the repository's own folder when empty.
+	Path string `json:"path,omitempty"`
+}
+
+// Address is what a manifest is called in messages and in a sources file: its
+// URL, or its repository.
+func (m Manifest) Address() string {
+	if m.URL != "" {
+		return m.URL
+	}
+	return m.Repository
 }
 
 // Chart is a Helm chart beside those that devenv itself installs.

@@ -22,7 +22,8 @@ type Pins struct {
 	DefaultKubernetes string `json:"defaultKubernetes,omitempty"`
 	// NodeImages by Kubernetes version.
 	NodeImages map[string]NodeImagePin `json:"nodeImages,omitempty"`
-	// Manifests of profiles: files in the place of their addresses.
+	// Manifests of profiles: files in the place of their addresses, folders in
+	// that of their repositories.
 	Manifests map[string]string `json:"manifests,omitempty"`
 	// Charts by name.
 	Charts map[string]ChartPin `json:"charts,omitempty"`

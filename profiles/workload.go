@@ -104,7 +104,9 @@ func (m *report) workloads(e *Environment) {
 	for i, c := range e.Spec.Clusters {
 		addresses := seen{}
 		for j, manifest := range c.Manifests {
-			addresses.once(m, fmt.Sprintf("spec.clusters[%d].manifests[%d]", i, j), "", manifest.URL)
+			p := fmt.Sprintf("spec.clusters[%d].manifests[%d]", i, j)
+			m.manifest(p, manifest)
+			addresses.once(m, p, manifest.Path, manifest.Address())
 		}
 		releases := seen{}
 		for j, chart := range c.Charts {
@@ -147,6 +149,22 @@ func (m *report) workloads(e *Environment) {
 		if x.Token != nil {
 			m.probeToken(e, p+".token", *x.Token)
 		}
+	}
+}
+
+// manifest checks that a manifest is one of the two things it can be.
+func (m *report) manifest(path string, x Manifest) {
+	switch {
+	case x.URL == "" && x.Repository == "":
+		m.add(path, "has no address; set url and sha256, or repository and commit")
+	case x.URL != "" && (x.Repository != "" || x.Commit != "" || x.Path != ""):
+		m.add(path, "is a file (url, sha256) or of a repository (repository, commit, path), not both")
+	case x.URL != "" && x.SHA256 == "":
+		m.add(path+".sha256", "is missing")
+	case x.Repository != "" && x.SHA256 != "":
+		m.add(path+".sha256", "is for a url; the commit verifies what is in a repository")
+	case x.Repository != "" && x.Commit == "":
+		m.add(path+".commit", "is missing")
 	}
 }
 

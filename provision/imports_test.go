@@ -19,6 +19,8 @@ const module = "github.com/devenv-oidc/devenv/"
 var homes = map[string][]string{
 	"sigs.k8s.io/kind":          {"provision/cluster"},
 	"helm.sh/helm":              {"provision/chart"},
+	"github.com/go-git/go-git":  {"provision/manifest"},
+	"sigs.k8s.io/kustomize":     {"provision/manifest"},
 	"github.com/dexidp/dex":     {"provision/identity"},
 	"github.com/coreos/go-oidc": {"provision/identity"},
 	"google.golang.org/grpc":    {"provision/identity"},

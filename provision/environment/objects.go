@@ -34,13 +34,17 @@ func ManifestObjects(ctx context.Context, e *Environment, c profiles.Cluster) ([
 	}
 	var all []kube.Object
 	for _, m := range c.Manifests {
-		objects, err := manifest.Source{URL: m.URL, SHA256: m.SHA256, File: e.Record.Pins.Manifests[m.URL]}.Objects(ctx, cache)
+		objects, err := manifest.Source{
+			URL: m.URL, SHA256: m.SHA256,
+			Repository: m.Repository, Commit: m.Commit, Path: m.Path,
+			Local: e.Record.Pins.Manifests[m.Address()],
+		}.Objects(ctx, cache)
 		if err != nil {
-			return nil, failure.New(failure.Prerequisite, err, "without access to the network, name a file for it in a sources file (DEVENV_SOURCES); see profiles/README.md")
+			return nil, failure.New(failure.Prerequisite, err, "without access to the network, name a file or folder for it in a sources file (DEVENV_SOURCES); see profiles/README.md")
 		}
 		for _, o := range objects {
 			if kind := fmt.Sprint(o["kind"]); !e.Runtime.Pods && profiles.StartsPods(kind) {
-				return nil, failure.Newf(failure.Usage, "the manifest %s has a %s, and plain processes have no pods", m.URL, kind).
+				return nil, failure.Newf(failure.Usage, "the manifest %s has a %s, and plain processes have no pods", m.Address(), kind).
 					Hint("with a container engine: devenv up --runtime kind")
 			}
 		}

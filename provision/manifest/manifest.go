@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,13 +22,29 @@ import (
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
-// Source is a file, and where to get it.
+// Source is where objects come from: a file at a URL, or files of a git
+// repository at a commit.
 type Source struct {
 	URL string
-	// SHA256 of the file, in hex: nothing else is ever applied.
+	// SHA256 of the file at URL, in hex: nothing else is ever applied.
 	SHA256 string
-	// File to read in the URL's place; empty for none.
-	File string
+
+	Repository string
+	// Commit that verifies what is read of the repository, 40 hex digits.
+	Commit string
+	// Path of a file, a folder or a kustomization in the repository.
+	Path string
+
+	// Local is a file to read in the URL's place, verified as that would be, or a
+	// folder in the repository's, which is not; empty for none.
+	Local string
+}
+
+func (s Source) name() string {
+	if s.URL != "" {
+		return s.URL
+	}
+	return fmt.Sprintf("%s of %s at %s", cmp.Or(s.Path, "."), s.Repository, s.Commit[:min(12, len(s.Commit))])
 }
 
 const (
@@ -37,24 +54,37 @@ const (
 	sizeLimit  = 32 << 20
 )
 
-// Objects reads the file's objects, verified: namespaces and definitions of
-// kinds first, and then the others, in the order of the file. Downloads are
-// stored in the folder cache.
+// Objects reads the source's objects, verified: namespaces and definitions of
+// kinds first, and then the others, in the order of the files. What is fetched
+// is stored in the folder cache.
 func (s Source) Objects(ctx context.Context, cache string) ([]kube.Object, error) {
-	text, err := s.read(ctx, cache)
+	texts, err := s.read(ctx, cache)
 	if err != nil {
-		return nil, fmt.Errorf("could not get the manifest %s: %w", s.URL, err)
+		return nil, fmt.Errorf("could not get the manifest %s: %w", s.name(), err)
 	}
-	objects, err := decode(text)
+	objects, err := decode(texts)
 	if err != nil {
-		return nil, fmt.Errorf("could not read the manifest %s: %w", s.URL, err)
+		return nil, fmt.Errorf("could not read the manifest %s: %w", s.name(), err)
 	}
 	return objects, nil
 }
 
-func (s Source) read(ctx context.Context, cache string) ([]byte, error) {
-	if s.File != "" {
-		text, err := os.ReadFile(s.File)
+func (s Source) read(ctx context.Context, cache string) (texts [][]byte, err error) {
+	if s.URL != "" {
+		text, err := s.file(ctx, cache)
+		return [][]byte{text}, err
+	}
+	files, err := s.files(ctx, filepath.Join(cache, "repositories"))
+	if err != nil {
+		return nil, err
+	}
+	return files.at(s.Path)
+}
+
+// file is what is at the URL.
+func (s Source) file(ctx context.Context, cache string) ([]byte, error) {
+	if s.Local != "" {
+		text, err := os.ReadFile(s.Local)
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +154,7 @@ func (s Source) verify(text []byte) error {
 // first are the kinds that others need.
 var first = []string{"Namespace", "CustomResourceDefinition"}
 
-func decode(text []byte) ([]kube.Object, error) {
+func decode(texts [][]byte) ([]kube.Object, error) {
 	var before, after []kube.Object
 	add := func(o kube.Object) error {
 		metadata, _ := o["metadata"].(map[string]any)
@@ -140,13 +170,27 @@ func decode(text []byte) ([]kube.Object, error) {
 		}
 		return nil
 	}
+	for _, text := range texts {
+		if err := eachObject(text, add); err != nil {
+			return nil, err
+		}
+	}
+	if len(before)+len(after) == 0 {
+		return nil, errors.New("it has no objects")
+	}
+	return append(before, after...), nil
+}
+
+// eachObject calls add for every object of a YAML file, and for those of lists
+// one by one.
+func eachObject(text []byte, add func(kube.Object) error) error {
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for {
 		var o kube.Object
 		if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
-			break
+			return nil
 		} else if err != nil {
-			return nil, err
+			return err
 		}
 		if len(o) == 0 { // an empty document, or only comments
 			continue
@@ -158,12 +202,8 @@ func decode(text []byte) ([]kube.Object, error) {
 		for _, item := range items {
 			object, _ := item.(map[string]any)
 			if err := add(object); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	if len(before)+len(after) == 0 {
-		return nil, errors.New("it has no objects")
-	}
-	return append(before, after...), nil
 }

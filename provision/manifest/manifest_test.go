@@ -76,7 +76,7 @@ func TestWhatIsRejected(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return Source{URL: "https://example.com/m.yaml", SHA256: digest(text), File: path}
+		return Source{URL: "https://example.com/m.yaml", SHA256: digest(text), Local: path}
 	}
 	other := file(text)
 	other.SHA256 = digest("other")
