@@ -53,6 +53,8 @@ type Spec struct {
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	// Probes are requests that the check makes from inside the clusters.
 	Probes []Probe `json:"probes,omitempty"`
+	// ServiceBindings are backends whose login and kubeconfig the check proves.
+	ServiceBindings []ServiceBinding `json:"serviceBindings,omitempty"`
 	// Share is how `devenv share` gives kubeconfigs to whoever logs in.
 	Share *Share `json:"share,omitempty"`
 	// CertManager issues Dex's serving certificate and keeps renewing it, where

@@ -16,6 +16,7 @@ func (e *Environment) mistakes() []string {
 	m.connections(e)
 	m.share(e)
 	m.workloads(e)
+	m.serviceBindings(e)
 	m.expectations(e)
 	if e.Spec.Runtime == RuntimeProcess {
 		for _, field := range e.NeedsPods() {

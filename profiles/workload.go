@@ -84,6 +84,9 @@ func (e *Environment) NeedsPods() []string {
 	if len(e.Spec.Probes) > 0 {
 		fields = append(fields, "spec.probes")
 	}
+	if len(e.Spec.ServiceBindings) > 0 {
+		fields = append(fields, "spec.serviceBindings")
+	}
 	return fields
 }
 

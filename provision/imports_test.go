@@ -44,7 +44,7 @@ var floors = [][]string{
 	{"provision/environment"},
 	// one for each heavy library, or each matter of its own
 	{
-		"provision/access", "provision/authentication", "provision/certificates", "provision/chart", "provision/check", "provision/cluster",
+		"provision/access", "provision/authentication", "provision/binding", "provision/certificates", "provision/chart", "provision/check", "provision/cluster",
 		"provision/connection", "provision/identity", "provision/manifest", "provision/process", "provision/programs", "provision/share",
 	},
 	{"provision/record"},

@@ -82,12 +82,14 @@ func (l *lab) names(ctx context.Context) ([]string, error) {
 	certManager, certManagerErr := l.imageKey("certmanager")
 	preview, previewErr := l.imageKey("dexpreview")
 	caddy, caddyErr := l.imageKey("caddy")
-	party, partyErr := l.partyKey()
+	proxy, proxyErr := l.imageKey("oauth2proxy")
+	klutch, klutchErr := l.klutchKey()
 	charts, chartsErr := l.chartsKey()
 	return []string{
 		"node-" + node + ".tar", "image-dex-" + dex + ".tar", "image-certmanager-" + certManager + ".tar", "charts-" + charts,
-		"image-dexpreview-" + preview + ".tar", "image-caddy-" + caddy + ".tar", "image-relyingparty-" + party + ".tar",
-	}, errors.Join(nodeErr, dexErr, certManagerErr, previewErr, caddyErr, partyErr, chartsErr)
+		"image-dexpreview-" + preview + ".tar", "image-caddy-" + caddy + ".tar", "image-oauth2proxy-" + proxy + ".tar",
+		"image-klutch-" + klutch + ".tar", "manifests-" + klutch,
+	}, errors.Join(nodeErr, dexErr, certManagerErr, previewErr, caddyErr, proxyErr, klutchErr, chartsErr)
 }
 
 func addTree(archive *tar.Writer, cache, name string) error {

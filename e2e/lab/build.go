@@ -20,6 +20,7 @@ const (
 	dexBranch          = "master" // as its image's tag names it
 	caddyTag           = "2.11.9"
 	certManagerVersion = "v1.11.5"
+	oauth2ProxyTag     = "v7.15.6"
 )
 
 // program is one or more binaries of one module under modules/.
@@ -58,6 +59,7 @@ var programs = []program{
 	{module: "certmanager", packages: []string{"."}},
 	{module: "dexpreview", packages: []string{"github.com/dexidp/dex/cmd/dex"}, stamps: []string{"main.version=" + dexBranch}},
 	{module: "caddy", packages: []string{"."}},
+	{module: "oauth2proxy", packages: []string{"github.com/oauth2-proxy/oauth2-proxy/v7"}, stamps: []string{"github.com/oauth2-proxy/oauth2-proxy/v7/pkg/version.VERSION=" + oauth2ProxyTag}},
 }
 
 // binaries compiles one of the programs and returns the folder its binaries are

@@ -17,6 +17,7 @@ func TestVersionsAreThoseOfTheModules(t *testing.T) {
 		"containerd":  "github.com/containerd/containerd/v2 " + containerdVersion,
 		"certmanager": "github.com/cert-manager/cert-manager " + certManagerVersion,
 		"dex":         "// Dex, as released in " + dexVersion + " ",
+		"oauth2proxy": "github.com/oauth2-proxy/oauth2-proxy/v7 " + oauth2ProxyTag,
 		"caddy":       "github.com/caddyserver/caddy/v2 v" + caddyTag,
 	} {
 		text, err := os.ReadFile(filepath.Join("modules", module, "go.mod"))

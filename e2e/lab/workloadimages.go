@@ -72,36 +72,20 @@ func (l *lab) caddyImage(ctx context.Context) (string, error) {
 	})
 }
 
-// The images that stand in the place of Klutch's, and Caddy's.
-const (
-	backendRef   = "lab/klutch-backend:1"
-	konnectorRef = "lab/klutch-konnector:1"
-	caddyRef     = "docker.io/library/caddy:" + caddyTag
-)
-
-func (l *lab) partyKey() (string, error) {
-	return l.key([]string{"relyingparty", "images.go", "workloadimages.go", "layer.go"})
-}
-
-// partyImages are the relying party that stands for Klutch's programs.
-func (l *lab) partyImages(ctx context.Context) (string, error) {
-	key, err := l.partyKey()
-	if err != nil {
-		return "", err
-	}
-	return l.artifact("image-relyingparty", key, ".tar", func(to string) error {
-		binary, err := l.ownBinary(ctx, "relyingparty")
+// oauth2ProxyImage is OAuth2 Proxy as its official image has it.
+func (l *lab) oauth2ProxyImage(ctx context.Context) (string, error) {
+	return l.imageArchive(ctx, "image-oauth2proxy", "oauth2proxy", func(bin string, _ *rootfs, to string) error {
+		files := newLayer()
+		files.host("/bin/oauth2-proxy", filepath.Join(bin, "oauth2proxy"))
+		image, err := newImage(v1.Config{User: "65532:65532", Entrypoint: []string{"/bin/oauth2-proxy"}}, files)
 		if err != nil {
 			return err
 		}
-		images := map[string]v1.Image{}
-		for ref, entrypoint := range map[string][]string{backendRef: {"/relyingparty"}, konnectorRef: {"/relyingparty", "konnector"}} {
-			files := newLayer()
-			files.host("/relyingparty", binary)
-			if images[ref], err = newImage(v1.Config{User: "65532:65532", Entrypoint: entrypoint}, files); err != nil {
-				return err
-			}
-		}
-		return writeImages(to, images)
+		return writeImages(to, map[string]v1.Image{oauth2ProxyRef: image})
 	})
 }
+
+const (
+	caddyRef       = "docker.io/library/caddy:" + caddyTag
+	oauth2ProxyRef = "quay.io/oauth2-proxy/oauth2-proxy:" + oauth2ProxyTag
+)

@@ -4,6 +4,7 @@
 package environment
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -130,25 +131,25 @@ func (e *Environment) readCA(file, what string) (*trust.CA, error) {
 	return ca, nil
 }
 
-// IssuerClient speaks https to the issuer: it trusts the environment's CA alone
-// and dials the loopback, so that it needs no resolver.
+// IssuerClient speaks https to the issuer and to endpoints: it trusts the
+// environment's CA alone and dials the loopback, so that it needs no resolver.
 func (e *Environment) IssuerClient() (*http.Client, error) {
 	ca, err := e.CA()
 	if err != nil {
 		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	own := net.JoinHostPort(e.IssuerHost(), fmt.Sprint(e.Record.IssuerPort))
+	own := map[string]string{net.JoinHostPort(e.IssuerHost(), fmt.Sprint(e.Record.IssuerPort)): e.IssuerAddress()}
+	for name, port := range e.Record.EndpointPorts {
+		own[net.JoinHostPort(e.Host(name), fmt.Sprint(port))] = record.Loopback(port)
+	}
 	return &http.Client{
 		Timeout: 15 * time.Second,
 		Transport: &http.Transport{
 			TLSClientConfig:   &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12},
 			DisableKeepAlives: true, // Dex's pod may be replaced between two calls
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				if address == own {
-					address = e.IssuerAddress()
-				}
-				return dialer.DialContext(ctx, network, address)
+				return dialer.DialContext(ctx, network, cmp.Or(own[address], address))
 			},
 		},
 	}, nil

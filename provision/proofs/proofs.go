@@ -65,6 +65,9 @@ func Check(ctx context.Context, e *environment.Environment, runtime Runtime) (*c
 	for _, c := range e.Spec().Clusters {
 		add(func() ([]check.Result, error) { return s.cluster(ctx, c) })
 	}
+	for _, b := range e.Spec().ServiceBindings {
+		add(func() ([]check.Result, error) { return s.serviceBinding(ctx, b), nil })
+	}
 	for _, c := range e.Spec().Connections {
 		add(func() ([]check.Result, error) { return s.connection(ctx, c) })
 	}
