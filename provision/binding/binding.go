@@ -164,7 +164,7 @@ func (b Backend) Bind(ctx context.Context, session, cookie, group, resource stri
 		return nil, statusError("/bind", response, body)
 	}
 	if !strings.HasPrefix(to.String(), redirect+"?") {
-		return nil, fmt.Errorf("/bind sends the browser to %s, not to %s", to.Redacted(), redirect)
+		return nil, fmt.Errorf("/bind sends the browser to %s://%s%s, not to %s", to.Scheme, to.Host, to.Path, redirect) // its query has the kubeconfig
 	}
 	text, err := base64.URLEncoding.DecodeString(to.Query().Get("response"))
 	if err != nil {

@@ -20,8 +20,8 @@ type request struct{ RedirectURL, SessionID, ClusterID string }
 
 // session is what the cookie klutch-bind-SESSION holds.
 type session struct {
-	request
-	Claims struct{ Issuer, Subject string }
+	Request request
+	Claims  struct{ Issuer, Subject string }
 }
 
 func cookieName(id string) string { return "klutch-bind-" + id }
@@ -69,7 +69,7 @@ func (s *server) end(w http.ResponseWriter, r *http.Request) {
 	var state session
 	decoded, err := base64.URLEncoding.DecodeString(query.Get("state"))
 	if err == nil {
-		err = json.Unmarshal(decoded, &state.request)
+		err = json.Unmarshal(decoded, &state.Request)
 	}
 	if err != nil || query.Get("code") == "" {
 		http.Error(w, "no code in request", http.StatusBadRequest)
@@ -94,14 +94,14 @@ func (s *server) end(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state.Claims.Issuer, state.Claims.Subject = claims.Iss, claims.Sub
-	name := cookieName(state.SessionID)
+	name := cookieName(state.Request.SessionID)
 	value, err := s.cookies.Encode(name, state)
 	if err != nil {
 		failed(w, "failed to encode secure session cookie", err)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Expires: time.Now().Add(time.Hour), SameSite: http.SameSiteLaxMode})
-	http.Redirect(w, r, "/resources?s="+url.QueryEscape(state.SessionID), http.StatusFound)
+	http.Redirect(w, r, "/resources?s="+url.QueryEscape(state.Request.SessionID), http.StatusFound)
 }
 
 var page = template.Must(template.New("").Parse(`<!doctype html><title>Resources</title>
@@ -145,7 +145,7 @@ func (s *server) bind(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wanted := api{query.Get("group"), query.Get("resource")}
-	kubeconfig, err := s.consumer(r.Context(), state.Claims.Subject+"#"+state.ClusterID)
+	kubeconfig, err := s.consumer(r.Context(), state.Claims.Subject+"#"+state.Request.ClusterID)
 	if err != nil {
 		failed(w, "failed to handle resources", err)
 		return
@@ -157,14 +157,14 @@ func (s *server) bind(w http.ResponseWriter, r *http.Request) {
 	const version = "klutch.anynines.com/v1alpha1"
 	answer, _ := json.Marshal(map[string]any{
 		"apiVersion": version, "kind": "BindingResponse",
-		"authentication": map[string]any{"oauth2CodeGrant": map[string]any{"sessionID": state.SessionID, "id": state.Claims.Issuer + "/" + state.Claims.Subject}},
+		"authentication": map[string]any{"oauth2CodeGrant": map[string]any{"sessionID": state.Request.SessionID, "id": state.Claims.Issuer + "/" + state.Claims.Subject}},
 		"kubeconfig":     kubeconfig,
 		"requests": []any{map[string]any{
 			"apiVersion": version, "kind": "APIServiceExportRequest", "metadata": map[string]any{"name": wanted.Resource + "." + wanted.Group},
 			"spec": map[string]any{"resources": []any{map[string]any{"group": wanted.Group, "resource": wanted.Resource}}},
 		}},
 	})
-	to, err := url.Parse(state.RedirectURL)
+	to, err := url.Parse(state.Request.RedirectURL)
 	if err != nil {
 		failed(w, "failed to parse redirect url", err)
 		return
