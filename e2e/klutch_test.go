@@ -4,19 +4,22 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/devenv-oidc/devenv/profiles"
 )
 
 // Two clusters, a backend in one that relies on Dex, and everything about it
-// proven from the other. Where no registry answers, the lab's relying party
-// stands in the backend's place.
+// proven from the other. Where no registry answers, the lab's stand-ins take the
+// place of Klutch's two programs, and of its repository's kinds.
 func TestKlutch(t *testing.T) {
 	const name = "e2e-klutch"
 	up := []string{"up", "--name", name, "--profile", "klutch"}
@@ -25,11 +28,20 @@ func TestKlutch(t *testing.T) {
 	devenv(t, "check", "--name", name).wants(t, 0,
 		"✓ Deployment bind/anynines-backend runs", "✓ app: Deployment klutch-bind/konnector runs",
 		"✓ app: the backend answers over TLS",
-		"✓ app: the backend accepts a token that klutch-bind got for itself",
-		"✓ app: the backend accepts a token for klutch-bind that another client got",
-		"✓ app: the backend rejects a token for another audience  (401",
+		"✓ app: a service accepts a token that klutch-bind got for itself",
+		"✓ app: a service accepts a token for klutch-bind that another client got",
+		"✓ app: the same service rejects a token for another audience  (401",
 		"✓ app: the API server of the control plane verifies with the CA",
-		"✓ app: the issuer answers and verifies from a pod", ", 0 failed")
+		"✓ app: the issuer answers and verifies from a pod",
+		"✓ app: the backend backend names its login page",
+		"✓ app: developer@example.com logs in at the backend with Dex's page",
+		"✓ app: the backend offers notes.example.devenv.dev",
+		"✓ app: developer@example.com gets a kubeconfig for notes.example.devenv.dev",
+		"✓ app: the kubeconfig works from the cluster  (system:serviceaccount:cluster-",
+		"✓ app: rejected: a wrong password", "✓ app: rejected: somebody unknown",
+		"✓ app: a cookie that is signed again is accepted",
+		"✓ app: rejected: no cookie", "✓ app: rejected: a changed cookie", "✓ app: rejected: an expired cookie",
+		"✓ app: rejected: the cookie of another session", "✓ app: rejected: an API that is not offered", ", 0 failed")
 	s := statusOf(t, name)
 
 	var claims struct{ Aud any }
@@ -48,12 +60,7 @@ func TestKlutch(t *testing.T) {
 		}
 	}
 
-	// a person logs in at the backend: redirect, login page, code, /callback
-	p := person{"developer@example.com", passwordOf(t, name, "developer@example.com")}
-	page, err := p.visit(s.Endpoints[0].URL + "/authorize")
-	if err != nil || !strings.HasPrefix(page, "welcome ") || !strings.Contains(page, p.Email) {
-		t.Errorf("after the login the backend says %q, %v", page, err)
-	}
+	bindNotes(t, name, s.Clusters[0].Kubeconfig, s.Clusters[1].Kubeconfig)
 
 	chartOfProfile(t, name, controlPlane, up)
 
@@ -66,6 +73,95 @@ func TestKlutch(t *testing.T) {
 	devenv(t, "check", "--name", name).wants(t, 5,
 		"✗ app: Deployment klutch-bind/konnector runs",
 		"✗ app: the backend answers over TLS  (not proven, because of what does not run: Deployment klutch-bind/konnector)")
+}
+
+// bindNotes goes on where the check ends, as `kubectl bind` and the konnector do:
+// an object of the app cluster comes to the control plane, its status comes back,
+// and it is deleted there when it is deleted here.
+func bindNotes(t *testing.T, name, controlPlane, app string) {
+	t.Helper()
+	password := passwordOf(t, name, "developer@example.com")
+	p := person{"developer@example.com", password}
+	client := p.client()
+	client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Host == "localhost:1" { // where `kubectl bind` listens
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	backend := statusOf(t, name).Endpoints[0].URL
+	response, err := client.Get(backend + "/authorize?s=test&c=test&u=" + url.QueryEscape("http://localhost:1/callback"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err := p.fill(client, response); err != nil || !strings.Contains(page, "notes") {
+		t.Fatalf("after the login the backend says %q, %v", page, err)
+	}
+	if response, err = client.Get(backend + "/bind?s=test&group=example.devenv.dev&resource=notes"); err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	to, err := response.Location()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := base64.URLEncoding.DecodeString(to.Query().Get("response"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Kubeconfig []byte
+		Requests   []json.RawMessage
+	}
+	if err := json.Unmarshal(text, &answer); err != nil || len(answer.Requests) != 1 {
+		t.Fatalf("%v, %d requests", err, len(answer.Requests))
+	}
+
+	// as `kubectl bind`: the kubeconfig in a Secret, the request at the provider,
+	// a binding here
+	loaded, err := clientcmd.NewClientConfigFromBytes(answer.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, _, err := loaded.Namespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustKubectl(t, app, "--namespace=klutch-bind", "create", "secret", "generic", "kubeconfig", "--from-file=kubeconfig="+write(t, "kubeconfig", string(answer.Kubeconfig)))
+	mustKubectl(t, controlPlane, "--namespace="+consumer, "apply", "--filename="+write(t, "request.json", string(answer.Requests[0])))
+	mustKubectl(t, controlPlane, "--namespace="+consumer, "wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s", "apiserviceexportrequest/notes.example.devenv.dev")
+	mustKubectl(t, app, "apply", "--filename="+write(t, "binding.yaml", `apiVersion: klutch.anynines.com/v1alpha1
+kind: APIServiceBinding
+metadata: {name: notes.example.devenv.dev}
+spec: {kubeconfigSecretRef: {name: kubeconfig, namespace: klutch-bind, key: kubeconfig}}
+`))
+	mustKubectl(t, app, "wait", "--for=create", "--timeout=30s", "customresourcedefinition/notes.example.devenv.dev")
+	mustKubectl(t, app, "wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition/notes.example.devenv.dev")
+
+	mustKubectl(t, app, "apply", "--filename="+write(t, "note.yaml", `apiVersion: example.devenv.dev/v1
+kind: Note
+metadata: {name: hello, namespace: default}
+spec: {text: from the app cluster}
+`))
+	above := "--namespace=" + consumer + "-default"
+	mustKubectl(t, controlPlane, above, "wait", "--for=create", "--timeout=30s", "note/hello")
+	mustKubectl(t, controlPlane, above, "wait", "--for=jsonpath={.spec.text}=from the app cluster", "--timeout=30s", "note/hello")
+	mustKubectl(t, controlPlane, above, "patch", "note/hello", "--subresource=status", "--type=merge", `--patch={"status":{"read":true}}`)
+	mustKubectl(t, app, "--namespace=default", "wait", "--for=jsonpath={.status.read}=true", "--timeout=30s", "note/hello")
+	mustKubectl(t, app, "--namespace=default", "delete", "note/hello")
+	mustKubectl(t, controlPlane, above, "wait", "--for=delete", "--timeout=30s", "note/hello")
+	// what the test made itself goes, so that a second `up` finds what it left
+	mustKubectl(t, app, "delete", "apiservicebinding/notes.example.devenv.dev")
+}
+
+// A profile without the kinds that the backend waits for fails, and soon, with
+// the backend's own words.
+func TestKlutchWithoutKinds(t *testing.T) {
+	const name = "e2e-kinds"
+	defer must(t, "down", "--name", name)
+	r := devenv(t, "up", "--name", name, "--profile", "klutch", "--set", "spec.clusters[0].manifests=[]")
+	r.wants(t, 4, "error: Apply objects of cluster control-plane:")
+	t.Log(r.stderr)
 }
 
 // chartOfProfile adds a chart to an environment, with placeholders in its

@@ -31,7 +31,11 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		if changed = made; err != nil {
 			return false, err
 		}
-		did, err := admin.Apply(ctx, append(identity.CRDs(), identity.IssuerService(r.env.Record.IssuerPort))...)
+		madeService, err := r.applyIssuerService(ctx, admin)
+		if err != nil {
+			return changed, err
+		}
+		did, err := admin.Apply(ctx, identity.CRDs()...)
 		if err != nil {
 			return changed, err
 		}
@@ -52,7 +56,7 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		installed, err := steps.InstallPinnedChart(ctx, r.env, admin, "dex", chart.Release{
 			Name: identity.Release, Namespace: identity.Namespace, Adjust: identity.Adjust, Values: values,
 		}, r.env.Spec().Dex.Values)
-		changed = changed || did || madeServing || madeGRPC || installed
+		changed = changed || did || madeService || madeServing || madeGRPC || installed
 		if err != nil {
 			return changed, err
 		}

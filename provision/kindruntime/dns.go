@@ -72,7 +72,7 @@ func (r *Runtime) issuerService(ctx context.Context, admin *kube.Client, c profi
 	if _, err := admin.EnsureNamespace(ctx, identity.Namespace); err != nil {
 		return nil, err
 	}
-	if _, err := admin.Apply(ctx, identity.IssuerService(r.env.Record.IssuerPort)); err != nil {
+	if _, err := r.applyIssuerService(ctx, admin); err != nil {
 		return nil, err
 	}
 	name, _, _ := strings.Cut(identity.ServiceHost, ".")
@@ -81,6 +81,15 @@ func (r *Runtime) issuerService(ctx context.Context, admin *kube.Client, c profi
 		return nil, fmt.Errorf("could not read the Service %s/%s: %w", identity.Namespace, name, err)
 	}
 	return service, nil
+}
+
+// applyIssuerService applies the issuer's Service, one call at a time: where two
+// steps create it at once, the API server takes the second for another Service
+// that wants the same node port, and rejects it.
+func (r *Runtime) applyIssuerService(ctx context.Context, admin *kube.Client) (changed bool, err error) {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	return admin.Apply(ctx, identity.IssuerService(r.env.Record.IssuerPort))
 }
 
 // serviceAnnotation on CoreDNS's pods holds the issuer's Service for which they

@@ -46,6 +46,8 @@ type Runtime struct {
 	env    *environment.Environment
 	engine *cluster.Engine // nil until Find
 
+	applying sync.Mutex // of the issuer's Service
+
 	mu      sync.Mutex
 	handles map[string]*cluster.Cluster
 }
