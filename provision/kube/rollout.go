@@ -214,8 +214,9 @@ func images(s corev1.PodSpec) []string {
 // (k8s.io/kubernetes, pkg/kubelet/images/types.go).
 var neverStarts = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 
-// explainPods tells what keeps pods from running: their containers' states,
-// the last lines of those that crashed, and their events.
+// explainPods tells what keeps pods from running: their containers' states and
+// last lines, and their events. Where one container is not ready, the reason may
+// be in the log of another, which a gateway waits for.
 func (c *Client) explainPods(ctx context.Context, namespace, selector string) string {
 	pods, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil || len(pods.Items) == 0 {
@@ -224,6 +225,7 @@ func (c *Client) explainPods(ctx context.Context, namespace, selector string) st
 	var b strings.Builder
 	for _, pod := range pods.Items {
 		fmt.Fprintf(&b, "\n  pod %s is %s", pod.Name, pod.Status.Phase)
+		stuck := slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.RestartCount > 0 || !s.Ready })
 		for _, s := range pod.Status.ContainerStatuses {
 			switch {
 			case s.State.Waiting != nil:
@@ -232,8 +234,10 @@ func (c *Client) explainPods(ctx context.Context, namespace, selector string) st
 				fmt.Fprintf(&b, "\n    container %s ended: %s, exit code %d", s.Name, s.State.Terminated.Reason, s.State.Terminated.ExitCode)
 			case !s.Ready:
 				fmt.Fprintf(&b, "\n    container %s runs and is not ready", s.Name)
+			case stuck:
+				fmt.Fprintf(&b, "\n    container %s runs", s.Name)
 			}
-			if s.RestartCount > 0 || !s.Ready {
+			if stuck {
 				b.WriteString(c.lastLog(ctx, namespace, pod.Name, s.Name, s.RestartCount > 0))
 			}
 		}
