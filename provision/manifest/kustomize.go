@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 kustomize reads its deprecated fields too
+
 package manifest
 
 import (
