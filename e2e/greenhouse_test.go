@@ -48,7 +48,7 @@ func TestGreenhouse(t *testing.T) {
 
 		must(t, "rotate", "--name", name, "my-cluster")
 		second := secretOf(t, central)
-		if bytes.Equal(first.Data["greenhouseKubeconfig"], second.Data["greenhouseKubeconfig"]) {
+		if bytes.Equal(first.Data["greenhousekubeconfig"], second.Data["greenhousekubeconfig"]) {
 			t.Error("the kubeconfig did not change")
 		}
 		if _, err := reach(second, "get", "--raw=/version"); err != nil {
@@ -106,10 +106,10 @@ func secretOf(t *testing.T, kubeconfig string) (s secret) {
 func fromCentral(t *testing.T, name string, s secret, args ...string) (string, error) {
 	t.Helper()
 	if !strings.HasSuffix(name, "kind") {
-		return kubectl(t, write(t, "greenhouse", string(s.Data["greenhouseKubeconfig"])), args...)
+		return kubectl(t, write(t, "greenhouse", string(s.Data["greenhousekubeconfig"])), args...)
 	}
 	c := exec.Command("docker", append([]string{"exec", "-i", "devenv-" + name + "-central-control-plane", "kubectl", "--kubeconfig=/dev/stdin"}, args...)...)
-	c.Stdin = bytes.NewReader(s.Data["greenhouseKubeconfig"])
+	c.Stdin = bytes.NewReader(s.Data["greenhousekubeconfig"])
 	out, err := c.CombinedOutput()
 	return string(out), err
 }
