@@ -118,7 +118,8 @@ func bindNotes(t *testing.T, name, controlPlane, app string) {
 	}
 
 	// as `kubectl bind`: the kubeconfig in a Secret, the request at the provider,
-	// a binding here
+	// a binding here. The request goes in as the administrator's: the kubeconfig's
+	// address is one for nodes. The konnector uses the kubeconfig itself.
 	loaded, err := clientcmd.NewClientConfigFromBytes(answer.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)

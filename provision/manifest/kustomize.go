@@ -27,9 +27,13 @@ func (f files) kustomize(where string) ([]byte, error) {
 		return nil, err
 	}
 	memory := filesys.MakeFsInMemory()
-	for name, text := range f {
-		if err := memory.WriteFile("/"+name, text); err != nil {
-			return nil, err
+	for name, read := range f {
+		text, err := read()
+		if err == nil {
+			err = memory.WriteFile("/"+name, text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, "/"+where)
@@ -48,9 +52,13 @@ func (f files) elsewhere(folder string, seen map[string]bool) (refused error) {
 	seen[folder] = true
 	for _, file := range konfig.RecognizedKustomizationFileNames() {
 		name := path.Join(folder, file)
-		text, ok := f[name]
+		read, ok := f[name]
 		if !ok {
 			continue
+		}
+		text, err := read()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		var k types.Kustomization
 		if err := yaml.Unmarshal(text, &k); err != nil {
@@ -59,6 +67,9 @@ func (f files) elsewhere(folder string, seen map[string]bool) (refused error) {
 		if len(k.HelmCharts) > 0 || len(k.HelmChartInflationGenerator) > 0 || k.HelmGlobals != nil {
 			refused = errors.Join(refused, fmt.Errorf("%s takes Helm charts, which a profile has under charts", name))
 		}
+		for _, entry := range slices.Concat(k.Generators, k.Transformers, k.Validators) {
+			refused = errors.Join(refused, f.plugins(path.Join(folder, entry)))
+		}
 		for _, entry := range taken(k) {
 			where := path.Join(folder, entry)
 			if !f.has(where) {
@@ -66,6 +77,21 @@ func (f files) elsewhere(folder string, seen map[string]bool) (refused error) {
 				continue
 			}
 			refused = errors.Join(refused, f.elsewhere(where, seen))
+		}
+	}
+	return refused
+}
+
+// plugins refuses configurations of generators and the like that have an address
+// in them: what they read is theirs to say, and kustomize would fetch it.
+func (f files) plugins(where string) error {
+	var refused error
+	for name, read := range f {
+		if name != where && !strings.HasPrefix(name, where+"/") {
+			continue
+		}
+		if text, err := read(); err != nil || strings.Contains(string(text), "://") {
+			refused = errors.Join(refused, err, fmt.Errorf("%s has an address in it, and what it leads to is not in the repository", name))
 		}
 	}
 	return refused

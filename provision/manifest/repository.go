@@ -25,8 +25,9 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
-// files are the texts of a repository, by their slash-separated paths.
-type files map[string][]byte
+// files are the files of a repository by their slash-separated paths, each read
+// when it is needed.
+type files map[string]func() ([]byte, error)
 
 // files reads the repository at the commit, or the folder in its place.
 func (s Source) files(ctx context.Context, cache string) (files, error) {
@@ -86,11 +87,10 @@ func open(folder string) *filesystem.Storage {
 	return filesystem.NewStorage(osfs.New(folder), gitcache.NewObjectLRUDefault())
 }
 
-// checkout reads a commit's files. Every object is held against its hash, from
-// the commit down.
+// checkout finds a commit's files. Every object is held against its hash, from
+// the commit down, when it is read.
 func checkout(folder, commit string) (files, error) {
 	storage := open(folder)
-	defer storage.Close()
 	root, err := verified(storage, plumbing.CommitObject, plumbing.NewHash(commit))
 	if err != nil {
 		return nil, fmt.Errorf("it has no commit %s: %w", commit, err)
@@ -118,9 +118,7 @@ func readTree(storage *filesystem.Storage, hash plumbing.Hash, at string, into f
 		case entry.Mode == filemode.Dir:
 			err = readTree(storage, entry.Hash, name, into)
 		case entry.Mode.IsRegular() || entry.Mode == filemode.Executable:
-			if isText(name) {
-				into[name], err = readBlob(storage, entry.Hash)
-			}
+			into[name] = func() ([]byte, error) { return readBlob(storage, entry.Hash) }
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -162,25 +160,16 @@ func content(encoded plumbing.EncodedObject) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(reader, sizeLimit))
 }
 
-// isText says whether a file can be part of a manifest or a kustomization.
-func isText(name string) bool {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".yaml", ".yml", ".json", ".env", ".properties", ".txt", ".conf", ".crt", ".pem", "":
-		return true
-	}
-	return false
-}
-
-// folder reads a folder that stands in a repository's place.
+// folder finds the files of a folder that stands in a repository's place.
 func folder(root string) (files, error) {
 	found := files{}
 	return found, filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || !isText(name) {
+		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
 		relative, err := filepath.Rel(root, name)
 		if err == nil {
-			found[filepath.ToSlash(relative)], err = os.ReadFile(name)
+			found[filepath.ToSlash(relative)] = func() ([]byte, error) { return os.ReadFile(name) }
 		}
 		return err
 	})
@@ -190,8 +179,9 @@ func folder(root string) (files, error) {
 // YAML files of a folder in the order of their names.
 func (f files) at(where string) ([][]byte, error) {
 	where = strings.Trim(path.Clean("/"+where), "/")
-	if text, ok := f[where]; ok {
-		return [][]byte{text}, nil
+	if read, ok := f[where]; ok {
+		text, err := read()
+		return [][]byte{text}, err
 	}
 	inside := func(name string) bool { return where == "" && path.Dir(name) == "." || path.Dir(name) == where }
 	var texts [][]byte
@@ -202,7 +192,11 @@ func (f files) at(where string) ([][]byte, error) {
 			text, err := f.kustomize(where)
 			return [][]byte{text}, err
 		case path.Ext(name) == ".yaml" || path.Ext(name) == ".yml":
-			texts = append(texts, f[name])
+			text, err := f[name]()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			texts = append(texts, text)
 		}
 	}
 	if len(texts) == 0 {

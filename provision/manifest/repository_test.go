@@ -52,8 +52,10 @@ func TestRepository(t *testing.T) {
 		"deploy/b.yaml":               configMap + "b}\n",
 		"deploy/a.yml":                configMap + "a}\n",
 		"deploy/more/c.yaml":          configMap + "c}\n",
-		"over/kustomization.yaml":     "resources: [../deploy/more]\nnamePrefix: my-\nconfigMapGenerator: [{name: made, files: [x=x.txt], options: {disableNameSuffixHash: true}}]\n",
-		"over/x.txt":                  "x",
+		"over/kustomization.yaml":     "resources: [../deploy/more]\nnamePrefix: my-\nconfigMapGenerator: [{name: made, files: [x=x.sh], options: {disableNameSuffixHash: true}}]\n",
+		"over/x.sh":                   "x",
+		"plugin/kustomization.yaml":   "transformers: [patch.yaml]\nresources: [../deploy/more]\n",
+		"plugin/patch.yaml":           "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: p}\npath: https://example.com/patch.yaml\n",
 		"deploy/more/Kustomization":   "resources: [c.yaml]\n",
 		"out/kustomization.yaml":      "Resources: [https://example.com/more.yaml]\npatches: [{path: https://example.com/patch.yaml}]\n",
 		"over-out/kustomization.yaml": "resources: [../out]\n",
@@ -85,6 +87,7 @@ func TestRepository(t *testing.T) {
 		"../..":    "one", // a path cannot leave the repository
 		"out":      `out/kustomization.yaml takes "https://example.com/patch.yaml", which is not in the repository`,
 		"over-out": `out/kustomization.yaml takes "https://example.com/more.yaml", which is not in the repository`,
+		"plugin":   "plugin/patch.yaml has an address in it",
 		"helm":     "takes Helm charts",
 	} {
 		if got := names(source(path)); !strings.Contains(got, want) {
