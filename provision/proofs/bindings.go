@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/binding"
 	"github.com/devenv-oidc/devenv/provision/check"
 	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
 // bindingLimit is how long the whole login at a backend takes at most.
@@ -45,7 +47,7 @@ func (s *suite) serviceBinding(ctx context.Context, b profiles.ServiceBinding) [
 	backend := binding.Backend{URL: s.EndpointURL(b.Endpoint), HTTP: client, Cookie: b.Cookie}
 	user := *s.Record.Profile.User(b.User)
 
-	page, err := backend.LoginPage(ctx)
+	page, err := s.loginPage(ctx, backend)
 	if err == nil && page != backend.URL+"/authorize" {
 		err = fmt.Errorf("it names %s, not %s/authorize", page, backend.URL)
 	}
@@ -70,6 +72,29 @@ func (s *suite) serviceBinding(ctx context.Context, b profiles.ServiceBinding) [
 	detail, err := s.consumer(ctx, b, response.Kubeconfig)
 	add("the kubeconfig works from the cluster", detail, err)
 	return append(list, s.refusedBindings(ctx, b, backend, page, session, key)...)
+}
+
+// endpointLimit is how long an endpoint may not answer on the host: kube-proxy
+// leads its port to pods a moment after they are ready.
+const endpointLimit = 15 * time.Second
+
+// loginPage asks the backend again while there is no connection to it; what the
+// backend answers is final.
+func (s *suite) loginPage(ctx context.Context, backend binding.Backend) (page string, err error) {
+	var answered error
+	ctx, cancel := context.WithTimeoutCause(ctx, endpointLimit, fmt.Errorf("the limit of %s was reached", endpointLimit))
+	defer cancel()
+	err = kube.Poll(ctx, backend.URL+" to answer", func(ctx context.Context) error {
+		var err error
+		page, err = backend.LoginPage(ctx)
+		var network net.Error
+		if err != nil && !errors.As(err, &network) {
+			answered = err
+			return nil
+		}
+		return err
+	})
+	return page, errors.Join(err, answered)
 }
 
 // consumer uses the kubeconfig that a backend gave, where the nodes of the
