@@ -70,7 +70,7 @@ func backend(ctx context.Context, config *rest.Config, args []string) error {
 	signing, signingErr := key("cookie-signing-key", o.signingKey)
 	encryption, encryptionErr := key("cookie-encryption-key", o.encryptionKey)
 	ca, caErr := os.ReadFile(o.externalCAFile)
-	cluster, clusterErr := client(config)
+	cluster, clusterErr := dynamic.NewForConfig(config)
 	if err := errors.Join(signingErr, encryptionErr, caErr, clusterErr); err != nil {
 		return err
 	}

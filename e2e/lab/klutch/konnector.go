@@ -19,7 +19,7 @@ import (
 
 // konnector serves every APIServiceBinding of its cluster.
 func konnector(ctx context.Context, config *rest.Config) error {
-	own, err := client(config)
+	own, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func control(ctx context.Context, own dynamic.Interface, binding *unstructured.U
 	if err := errors.Join(configErr, namespaceErr); err != nil {
 		return nil, "", err
 	}
-	provider, err = client(config)
+	provider, err = dynamic.NewForConfig(config)
 	return provider, namespace, err
 }
 

@@ -17,7 +17,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
 
@@ -103,5 +102,3 @@ func every(ctx context.Context, do func(context.Context) error) {
 		}
 	}
 }
-
-func client(config *rest.Config) (*dynamic.DynamicClient, error) { return dynamic.NewForConfig(config) }
