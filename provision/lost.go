@@ -2,11 +2,13 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
@@ -30,25 +32,33 @@ func (e *LostError) Error() string {
 }
 
 // lost are the environments that have no record and of which something is left,
-// by name.
-func lost(ctx context.Context, home state.Home) map[string]*LostError {
+// by name. With an error, of class Prerequisite, there may be more of them.
+func lost(ctx context.Context, home state.Home) (map[string]*LostError, error) {
 	found := map[string]*LostError{}
+	var unknown error
 	for _, runtime := range runtimes {
-		for _, folder := range runtime.left(ctx, string(home)) {
+		folders, err := runtime.left(ctx, string(home))
+		unknown = errors.Join(unknown, err)
+		for _, folder := range folders {
 			if name, ok := home.Owner(folder); ok && !record.Exists(home.Dir(name)) {
 				found[name] = &LostError{Name: name, Runtime: runtime.Name, Folder: string(home.Dir(name))}
 			}
 		}
 	}
-	return found
+	if unknown != nil {
+		unknown = failure.New(failure.Prerequisite, fmt.Errorf("could not ask what is left of environments without a record: %w", unknown), "try again when the container engine answers")
+	}
+	return found, unknown
 }
 
 // Names lists the environments that have a folder, and those of which only
-// containers or processes are left.
+// containers or processes are left. With an error of class Prerequisite there
+// may be more of the latter.
 func Names(ctx context.Context, home state.Home) ([]string, error) {
 	names, err := home.Names()
 	if err != nil {
 		return nil, err
 	}
-	return slices.Compact(slices.Sorted(slices.Values(append(names, slices.Collect(maps.Keys(lost(ctx, home)))...)))), nil
+	left, err := lost(ctx, home)
+	return slices.Compact(slices.Sorted(slices.Values(append(names, slices.Collect(maps.Keys(left))...)))), err
 }

@@ -41,7 +41,7 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	if old == nil {
-		if err := clearTheWay(ctx, r); err != nil {
+		if err := clearTheWay(ctx, r, runtime); err != nil {
 			return nil, err
 		}
 	}
@@ -68,8 +68,12 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 // clearTheWay sees that a new environment can be made: that the machine does not
 // rule it out, and that nothing is left of one without a record. With Recreate
 // that is deleted, which comes last.
-func clearTheWay(ctx context.Context, r UpRequest) error {
-	left := lost(ctx, r.Home)[r.Name]
+func clearTheWay(ctx context.Context, r UpRequest, wanted registered) error {
+	all, unknown := lost(ctx, r.Home)
+	left := all[r.Name]
+	if left == nil && unknown != nil && wanted.Name == profiles.RuntimeKind { // the other one has no use for an engine
+		return unknown
+	}
 	if left != nil && !r.Recreate {
 		return failure.New(failure.Usage, left,
 			"replace them: devenv up --recreate"+record.NameFlag(r.Name)+r.Arguments,

@@ -9,6 +9,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"regexp"
 
@@ -51,10 +52,14 @@ func newEnvironment(home state.Home, r *record.Record) *Environment {
 }
 
 func absent(ctx context.Context, home state.Home, name string) error {
-	if left := lost(ctx, home)[name]; left != nil {
+	all, unknown := lost(ctx, home)
+	if left := all[name]; left != nil {
 		return failure.New(failure.Usage, left,
 			"delete them: devenv down"+record.NameFlag(name),
 			"or replace them by a new environment: devenv up --recreate"+record.NameFlag(name))
+	}
+	if unknown != nil {
+		return fmt.Errorf("there is no record of an environment %q: %w", name, unknown)
 	}
 	err := failure.Newf(failure.Usage, "there is no environment %q", name)
 	if names, listErr := home.Names(); listErr == nil {

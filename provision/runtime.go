@@ -57,8 +57,8 @@ type registered struct {
 	available func(ctx context.Context) error
 	open      func(*environment.Environment) Runtime
 	// left lists the folders below a state folder that containers or processes
-	// of this runtime were made from; none where that cannot be asked.
-	left func(ctx context.Context, home string) []string
+	// of this runtime were made from; none where nothing can run.
+	left func(ctx context.Context, home string) ([]string, error)
 }
 
 // runtimes in the order in which `--runtime auto` tries them. Another one is a

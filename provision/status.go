@@ -203,12 +203,10 @@ type Listed struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// List looks at every environment.
+// List looks at every environment. With an error of class Prerequisite there may
+// be more than those that it returns.
 func List(ctx context.Context, home state.Home) ([]Listed, error) {
-	names, err := Names(ctx, home)
-	if err != nil {
-		return nil, err
-	}
+	names, unknown := Names(ctx, home)
 	list := []Listed{}
 	for _, name := range names {
 		listed, err := look(ctx, home, name)
@@ -220,7 +218,7 @@ func List(ctx context.Context, home state.Home) ([]Listed, error) {
 		}
 		list = append(list, listed)
 	}
-	return list, nil
+	return list, unknown
 }
 
 func look(ctx context.Context, home state.Home, name string) (Listed, error) {

@@ -26,15 +26,13 @@ func downCommand() *cli.Command {
 				return err
 			}
 			names := []string{c.String("name")}
+			var failed error
 			if c.Bool("all") {
 				if c.IsSet("name") && os.Getenv("DEVENV_NAME") == "" {
 					return failure.Newf(failure.Usage, "--all and --name exclude each other")
 				}
-				if names, err = provision.Names(c.Context, home); err != nil {
-					return err
-				}
+				names, failed = provision.Names(c.Context, home)
 			}
-			var failed error
 			for _, name := range names { // one that fails does not save the others
 				changed, err := provision.Down(c.Context, home, name)
 				if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -115,14 +116,14 @@ func listCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			list, err := provision.List(c.Context, home)
-			if err != nil {
-				return err
+			list, unknown := provision.List(c.Context, home)
+			if list == nil {
+				return unknown
 			}
 			if c.String("output") == "json" {
-				return printJSON(c.App.Writer, list)
+				return errors.Join(printJSON(c.App.Writer, list), unknown)
 			}
-			if len(list) == 0 {
+			if len(list) == 0 && unknown == nil {
 				fmt.Fprintln(c.App.ErrWriter, "no environments; create one with: devenv up")
 				return nil
 			}
@@ -131,7 +132,7 @@ func listCommand() *cli.Command {
 			for _, l := range list {
 				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Profile, l.Runtime, yesNo(l.Ready), l.Issuer+l.Problem)
 			}
-			return t.Flush()
+			return errors.Join(t.Flush(), unknown)
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Engine is a container engine, used through its command.
@@ -115,6 +116,9 @@ func (e *Engine) containers(ctx context.Context, cluster string) ([]container, e
 	return e.list(ctx, cluster, 5)
 }
 
+// removalPause is given to the engine to get on with removing a container.
+const removalPause = 200 * time.Millisecond
+
 func (e *Engine) list(ctx context.Context, cluster string, tries int) ([]container, error) {
 	filter := "label=" + kindClusterLabel
 	if cluster != "" {
@@ -125,7 +129,13 @@ func (e *Engine) list(ctx context.Context, cluster string, tries int) ([]contain
 		return nil, err
 	}
 	text, err := e.output(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(ids)...)...)
-	if err != nil && strings.Contains(strings.ToLower(err.Error()), "no such") && tries > 0 { // one was removed meanwhile
+	if err != nil && tries > 0 && ctx.Err() == nil {
+		// one was removed meanwhile ("no such container"), or is just being removed,
+		// for which engines have many words
+		select {
+		case <-ctx.Done():
+		case <-time.After(removalPause):
+		}
 		return e.list(ctx, cluster, tries-1)
 	}
 	if err != nil {

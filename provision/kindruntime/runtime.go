@@ -65,19 +65,21 @@ func Available(ctx context.Context) error {
 }
 
 // leftLimit is how long Left waits for an engine: commands that need none ask.
-const leftLimit = 5 * time.Second
+const leftLimit = 10 * time.Second
 
 // Left lists the folders below dir that nodes were made from; none where no
-// engine answers.
-func Left(ctx context.Context, dir string) []string {
-	ctx, cancel := context.WithTimeout(ctx, leftLimit)
+// engine runs. One that runs and does not answer in time is an error.
+func Left(ctx context.Context, dir string) ([]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, leftLimit, fmt.Errorf("no answer within %s", leftLimit))
 	defer cancel()
 	engine, err := findEngine(ctx, "")
-	if err != nil {
-		return nil
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("could not find the container engine: %w", context.Cause(ctx))
 	}
-	folders, _ := engine.FoldersUnder(ctx, dir)
-	return folders
+	if err != nil {
+		return nil, nil
+	}
+	return engine.FoldersUnder(ctx, dir)
 }
 
 // Find finds the container engine, once: the one that the environment was made

@@ -85,7 +85,7 @@ func Available(context.Context) error {
 }
 
 // Left lists the folders below dir that processes run from.
-func Left(_ context.Context, dir string) []string { return process.MarkedUnder(dir) }
+func Left(_ context.Context, dir string) ([]string, error) { return process.MarkedUnder(dir), nil }
 
 // Find is Available.
 func (r *Runtime) Find(ctx context.Context) error { return Available(ctx) }
