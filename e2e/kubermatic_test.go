@@ -32,7 +32,7 @@ func TestKubermatic(t *testing.T) {
 		s := statusOf(t, name)
 		admin := s.Clusters[0].Kubeconfig
 		for _, kind := range []string{"clusterroles", "roles"} {
-			want := map[string]string{"clusterroles": "admin edit view", "roles": "namespace-admin namespace-editor namespace-viewer"}[kind]
+			want := map[string]string{"clusterroles": "cluster-admin edit list-namespaces view", "roles": "namespace-admin namespace-editor namespace-viewer"}[kind]
 			out, err := kubectl(t, admin, "get", kind, "--all-namespaces", "--selector=component=userClusterRole", "--output=jsonpath={.items[*].metadata.name}")
 			if err != nil || out != want {
 				t.Errorf("%s with the label: %q, %v", kind, out, err)
@@ -68,7 +68,7 @@ func TestKubermatic(t *testing.T) {
 			devenv(t, "share", "--name", name, "--cluster", "other").wants(t, 2, `cluster "other" does not accept tokens for the client "kubermaticIssuer"`)
 			needPlain(t)
 			devenv(t, "share", "--name", plain).wants(t, 2, "shares nothing: it has no spec.share")
-			gone := must(t, "up", "--name", name, "--profile", "kubermatic", "--set", "spec.clusters[0].access.builtInRoles=[]", "--set", "spec.clusters[0].access.roles[0].labels={}")
+			gone := must(t, "up", "--name", name, "--profile", "kubermatic", "--set", "spec.clusters[0].access.builtInRoles=[]", "--set", "spec.clusters[0].access.clusterRoles[0].labels={}", "--set", "spec.clusters[0].access.roles[0].labels={}")
 			if out, err := kubectl(t, admin, "get", "clusterroles", "--selector=component=userClusterRole", "--output=name"); err != nil || out != "" {
 				t.Errorf("labels that the profile has no more: %q, %v\n%s", out, err, gone.stderr)
 			}

@@ -187,12 +187,16 @@ func (c Connection) object(kubeconfig []byte) kube.Object {
 	}
 }
 
+// kubeconfig has the names that Greenhouse gives (RestConfigToAPIConfig in
+// internal/controller/cluster/bootstrap_controller.go): the Secret's for cluster
+// and context, and the service account's as a user.
 func (c Connection) kubeconfig(token string) ([]byte, error) {
+	user := "system:serviceaccount:" + c.Namespace + ":" + c.Name
 	return clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{c.To: {Server: c.Server, CertificateAuthorityData: c.CA}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{c.Name: {Token: token}},
-		Contexts:       map[string]*clientcmdapi.Context{c.To: {Cluster: c.To, AuthInfo: c.Name, Namespace: c.Namespace}},
-		CurrentContext: c.To,
+		Clusters:       map[string]*clientcmdapi.Cluster{c.Name: {Server: c.Server, CertificateAuthorityData: c.CA}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{user: {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{c.Name: {Cluster: c.Name, AuthInfo: user, Namespace: c.Namespace}},
+		CurrentContext: c.Name,
 	})
 }
 
