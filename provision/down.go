@@ -17,11 +17,17 @@ import (
 // containers and their volumes, kubeconfig entries, the state folder. changed
 // says whether there was anything.
 func Down(ctx context.Context, home state.Home, name string) (changed bool, err error) {
-	changed, err = lockedDown(ctx, home, name)
+	return downIf(ctx, home, name, func() bool { return true })
+}
+
+// downIf is Down where a condition holds once nobody else works on the
+// environment any more.
+func downIf(ctx context.Context, home state.Home, name string, still func() bool) (changed bool, err error) {
+	changed, err = lockedDown(ctx, home, name, still)
 	return changed, explainDisk(home, err)
 }
 
-func lockedDown(ctx context.Context, home state.Home, name string) (changed bool, err error) {
+func lockedDown(ctx context.Context, home state.Home, name string, still func() bool) (changed bool, err error) {
 	if err := checkName(name); err != nil {
 		return false, err
 	}
@@ -30,6 +36,9 @@ func lockedDown(ctx context.Context, home state.Home, name string) (changed bool
 		return false, err
 	}
 	defer unlock()
+	if !still() {
+		return false, nil
+	}
 	r, err := record.Load(home.Dir(name))
 	if err == nil {
 		return newEnvironment(home, r).remove(ctx)

@@ -41,7 +41,7 @@ var floors = [][]string{
 	{"provision/steps"},
 	{"provision/proofs"},
 	{"provision/session"},
-	{"provision/environment"},
+	{"provision/environment", "provision/lifetime"},
 	// one for each heavy library, or each matter of its own
 	{
 		"provision/access", "provision/authentication", "provision/binding", "provision/certificates", "provision/chart", "provision/check", "provision/cluster",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/authentication"
@@ -37,6 +38,10 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	if err := Validate(r.Profile); err != nil {
 		return nil, err
 	}
+	lives, err := r.lifetime()
+	if err != nil {
+		return nil, err
+	}
 	if err := record.CheckVersions(r.Profile, pins, runtime.Runtime); err != nil {
 		return nil, err
 	}
@@ -60,8 +65,15 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	if r.NoPrune && old != nil {
 		wanted.KeepLogins(old)
 	}
+	wanted.Created = time.Now().Round(time.Second)
+	if old != nil {
+		wanted.Created = old.Created
+	}
 	e := newEnvironment(r.Home, wanted)
 	e.env.NoPrune = r.NoPrune
+	if err := lives.Write(e.env.Dir); err != nil { // first: it is over, too, if this is killed now
+		return nil, err
+	}
 	return e, e.env.Save()
 }
 

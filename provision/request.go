@@ -27,6 +27,17 @@ type UpRequest struct {
 	// NoPrune keeps the users, clients, bindings, connections, charts and objects
 	// that devenv made and the profile does not have.
 	NoPrune bool
+	// TTL is how long the environment lives from now on; nil keeps what was said
+	// before, 0 makes it endless.
+	TTL *time.Duration
+	// OwnerPIDs are processes for which the environment is made, beside those
+	// that it has: it is deleted when all of them are gone. 0 among them takes
+	// away those that it has.
+	OwnerPIDs []int
+	// Reaper are the arguments by which this program, started once more, calls
+	// Reap for the environment. Without them nothing deletes an environment that is
+	// over until somebody calls Up or Collect.
+	Reaper []string
 	// Timeout for everything together; 10 minutes when 0.
 	Timeout  time.Duration
 	Progress progress.Sink

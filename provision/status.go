@@ -3,9 +3,11 @@ package provision
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/devenv-oidc/devenv/provision/drift"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/lifetime"
 	"github.com/devenv-oidc/devenv/provision/process"
 	"github.com/devenv-oidc/devenv/provision/progress"
 	"github.com/devenv-oidc/devenv/provision/record"
@@ -41,6 +43,8 @@ type Status struct {
 	Users       []UserStatus       `json:"users"`
 	Clients     []ClientStatus     `json:"clients"`
 	Timings     []progress.Timing  `json:"timings"`
+	// Lifetime is there where the environment ends by itself.
+	Lifetime *LifetimeStatus `json:"lifetime,omitempty"`
 	// StateFolder holds the environment's files.
 	StateFolder string `json:"stateFolder"`
 }
@@ -65,6 +69,16 @@ type ClusterStatus struct {
 	// State is running, broken (a part of it runs), stopped, paused, incomplete
 	// or absent.
 	State string `json:"state"`
+}
+
+// LifetimeStatus is when an environment ends by itself.
+type LifetimeStatus struct {
+	// Ends says it in words.
+	Ends      string    `json:"ends"`
+	Until     time.Time `json:"until,omitzero"`
+	OwnerPIDs []int     `json:"ownerPIDs,omitempty"`
+	// Over says why it is over; empty while it is not.
+	Over string `json:"over,omitempty"`
 }
 
 // ProcessStatus is one process of the environment.
@@ -177,6 +191,14 @@ func (e *Environment) described() *Status {
 		Timings:     r.Timings,
 		StateFolder: string(e.env.Dir),
 	}
+	if l, err := lifetime.Read(e.env.Dir); err != nil {
+		s.problem("%v", err)
+	} else if !l.Endless() {
+		s.Lifetime = &LifetimeStatus{Ends: l.String(), Until: l.Until, Over: l.Over()}
+		for _, o := range l.Owners {
+			s.Lifetime.OwnerPIDs = append(s.Lifetime.OwnerPIDs, o.PID)
+		}
+	}
 	for _, x := range r.Profile.Spec.Endpoints {
 		s.Endpoints = append(s.Endpoints, EndpointStatus{Name: x.Name, URL: e.env.EndpointURL(x.Name), Address: record.Loopback(r.EndpointPorts[x.Name])})
 	}
@@ -199,6 +221,8 @@ type Listed struct {
 	Runtime string `json:"runtime"`
 	Ready   bool   `json:"ready"`
 	Issuer  string `json:"issuer"`
+	// Lifetime is there where the environment ends by itself.
+	Lifetime *LifetimeStatus `json:"lifetime,omitempty"`
 	// Problem says why nothing more is known of it; empty if it is known.
 	Problem string `json:"problem,omitempty"`
 }
@@ -230,7 +254,7 @@ func look(ctx context.Context, home state.Home, name string) (Listed, error) {
 	if err != nil {
 		return Listed{}, err
 	}
-	return Listed{Name: name, Profile: status.Profile, Runtime: status.Runtime, Ready: status.Ready, Issuer: status.Issuer.URL}, nil
+	return Listed{Name: name, Profile: status.Profile, Runtime: status.Runtime, Ready: status.Ready, Issuer: status.Issuer.URL, Lifetime: status.Lifetime}, nil
 }
 
 // CollectLogs writes the logs of everything that runs in the environment to a

@@ -29,6 +29,7 @@ func lockedUp(ctx context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	defer unlock()
+	collectBeside(ctx, r)
 
 	if r.Timeout == 0 {
 		r.Timeout = defaultTimeout
@@ -44,6 +45,11 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 	if err != nil {
 		return nil, err
 	}
+	limited, stop, err := e.live(limited, r.Reaper)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
 	timings, err := plan.Run(limited, e.runtime.Plan(), r.Progress)
 	if other, ok := e.fallback(ctx, err); ok {
 		if _, err := e.remove(ctx); err != nil {

@@ -43,6 +43,9 @@ func printStatus(w io.Writer, s *provision.Status) error {
 	fmt.Fprintf(t, "runtime\t%s\n", s.Runtime)
 	fmt.Fprintf(t, "ready\t%s\n", yesNo(s.Ready))
 	fmt.Fprintf(t, "state\t%s\n", s.State)
+	if s.Lifetime != nil {
+		fmt.Fprintf(t, "ends by itself\t%s\n", s.Lifetime.Ends)
+	}
 	for _, d := range s.Differences {
 		fmt.Fprintf(t, "\t%s\n", strings.TrimSpace(fmt.Sprintf("%s %s", d.Object, d.Field))+": "+d.Have+", should be "+d.Want)
 	}
@@ -128,9 +131,13 @@ func listCommand() *cli.Command {
 				return nil
 			}
 			t := table(c.App.Writer)
-			fmt.Fprintln(t, "NAME\tPROFILE\tRUNTIME\tREADY\tISSUER")
+			fmt.Fprintln(t, "NAME\tPROFILE\tRUNTIME\tREADY\tENDS\tISSUER")
 			for _, l := range list {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Profile, l.Runtime, yesNo(l.Ready), l.Issuer+l.Problem)
+				ends := "by down"
+				if l.Lifetime != nil {
+					ends = l.Lifetime.Ends
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, l.Profile, l.Runtime, yesNo(l.Ready), ends, l.Issuer+l.Problem)
 			}
 			return errors.Join(t.Flush(), unknown)
 		},

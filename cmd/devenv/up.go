@@ -47,7 +47,7 @@ func upCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-prune", Usage: "keep users, clients, bindings, connections, charts and objects that the profile no longer has"},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
 			outputFlag("text", "json"),
-		}, profileFlags()...),
+		}, append(lifetimeFlags(), profileFlags()...)...),
 		Action: up,
 	}
 }
@@ -94,6 +94,9 @@ func up(c *cli.Context) error {
 		return err
 	}
 	request.Recreate, request.NoPrune, request.Timeout = c.Bool("recreate"), c.Bool("no-prune"), c.Duration("timeout")
+	if err := setLifetime(c, &request); err != nil {
+		return err
+	}
 	asJSON := c.String("output") == "json"
 	done := func() {}
 	if asJSON {
@@ -132,6 +135,9 @@ func printReady(w io.Writer, e *provision.Environment, s *provision.Status) erro
 	fmt.Fprintf(t, "kubectl as %s\texport KUBECONFIG=%s\n", s.Users[0].Email, e.UserKubeconfigFile())
 	fmt.Fprintf(t, "a token\tdevenv token%s --user %s\n", name, s.Users[0].Email)
 	fmt.Fprintf(t, "delete it\tdevenv down%s\n", name)
+	if s.Lifetime != nil {
+		fmt.Fprintf(t, "ends by itself\t%s\n", s.Lifetime.Ends)
+	}
 	return t.Flush()
 }
 

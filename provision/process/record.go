@@ -88,7 +88,7 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	}
 	slices.Reverse(all)
 	for _, r := range append(all, strays(folder+string(filepath.Separator))...) {
-		if !r.Alive() {
+		if !r.Alive() || r.PID == os.Getpid() { // the reaper, at its work
 			continue
 		}
 		if err := r.stop(ctx, haste); err != nil {
@@ -99,11 +99,18 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	return names, os.RemoveAll(filepath.Join(folder, recordsFolder))
 }
 
+// Reaper is the name of the process that deletes an environment when its time is
+// over. It is nobody's data: where nothing else is left, nothing is.
+const Reaper = "reaper"
+
 // MarkedUnder lists the folders below dir, each with the process's name, of the
 // processes that run there, whether the folders still exist or not.
 func MarkedUnder(dir string) []string {
 	var list []string
 	for _, r := range strays(dir + string(filepath.Separator)) {
+		if filepath.Base(r.Name) == Reaper {
+			continue
+		}
 		list = append(list, filepath.Join(dir, r.Name))
 	}
 	return list

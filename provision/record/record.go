@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/progress"
@@ -22,6 +23,9 @@ import (
 type Record struct {
 	// Name of the environment.
 	Name string `json:"name"`
+	// Created is when the environment was first asked for; zero in records from
+	// before there was this field.
+	Created time.Time `json:"created,omitzero"`
 	// Profile with defaults, and with every password and secret filled in.
 	Profile profiles.Environment `json:"profile"`
 	// Arguments are those of the command line by which `up` was told the profile.
