@@ -35,6 +35,7 @@ var homes = map[string][]string{
 // floors are the packages below provision, from the top down: each imports
 // those of lower floors only. Packages of one floor do not know each other.
 var floors = [][]string{
+	{"provision/devenvtest"},
 	{"provision"},
 	{"provision/report"},
 	{"provision/kindruntime", "provision/processruntime", "provision/diagnosis", "provision/drift"},

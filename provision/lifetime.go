@@ -66,13 +66,17 @@ func (e *Environment) live(ctx context.Context, reaper []string) (context.Contex
 }
 
 // Own adds an owner to an environment that has others: it lives as long as any
-// of them. One that is endless stays so.
+// of them. One that is endless stays so, and one that is gone is an error of class
+// Usage.
 func (e *Environment) Own(ctx context.Context, pid int) error {
 	unlock, err := lock(ctx, e.env.Home, e.env.Name())
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if !record.Exists(e.env.Dir) { // deleted since it was opened
+		return absent(ctx, e.env.Home, e.env.Name())
+	}
 	l, err := lifetime.Read(e.env.Dir)
 	if err != nil || len(l.Owners) == 0 {
 		return err

@@ -40,6 +40,16 @@ func (e *Environment) Users() []profiles.User { return slices.Clone(e.env.Spec()
 // Clients are those that the environment should have, with their secrets.
 func (e *Environment) Clients() []profiles.Client { return slices.Clone(e.env.Spec().Dex.Clients) }
 
+// TrustedClient is the id of the client whose tokens a cluster accepts; empty
+// where it does not trust the environment's issuer, or does not exist.
+func (e *Environment) TrustedClient(cluster string) string {
+	c := e.env.Record.Profile.Cluster(cluster)
+	if c == nil {
+		return ""
+	}
+	return c.Trust.Dex().ClientID
+}
+
 // Token logs a user in and returns the ID token.
 func (e *Environment) Token(ctx context.Context, r TokenRequest) (string, error) {
 	return session.Token(ctx, e.env, r)

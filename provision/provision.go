@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"regexp"
 
 	"github.com/devenv-oidc/devenv/profiles"
@@ -105,6 +106,10 @@ func (e *Environment) CAFile() string { return e.env.CAFile() }
 // KubeconfigFile is the kubeconfig of a cluster's administrator.
 func (e *Environment) KubeconfigFile(cluster string) string { return e.env.KubeconfigFile(cluster) }
 
-// UserKubeconfigFile is the exec kubeconfig that `up` writes for the first
+// HTTPClient trusts the environment's CA alone, and finds the issuer and the
+// endpoints where the host's resolver does not know their names.
+func (e *Environment) HTTPClient() (*http.Client, error) { return e.env.IssuerClient() }
+
+// UserKubeconfigFile is the kubeconfig that `up` writes for the first
 // user.
 func (e *Environment) UserKubeconfigFile() string { return session.UserKubeconfigFile(e.env) }

@@ -27,6 +27,9 @@ type UpRequest struct {
 	// NoPrune keeps the users, clients, bindings, connections, charts and objects
 	// that devenv made and the profile does not have.
 	NoPrune bool
+	// Plugin is the path of the devenv that the kubeconfig which Up writes calls for
+	// tokens. Without it that kubeconfig holds one, and is useless when it expires.
+	Plugin string
 	// TTL is how long the environment lives from now on; nil keeps what was said
 	// before, 0 makes it endless.
 	TTL *time.Duration

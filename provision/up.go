@@ -63,7 +63,7 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 	if err != nil {
 		return nil, e.failed(ctx, err)
 	}
-	if err := session.WriteUserKubeconfig(e.env); err != nil {
+	if err := session.WriteUserKubeconfig(ctx, e.env, r.Plugin); err != nil {
 		return nil, err
 	}
 	return e, e.env.Save()

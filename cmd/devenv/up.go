@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -94,6 +95,9 @@ func up(c *cli.Context) error {
 		return err
 	}
 	request.Recreate, request.NoPrune, request.Timeout = c.Bool("recreate"), c.Bool("no-prune"), c.Duration("timeout")
+	if request.Plugin, err = os.Executable(); err != nil {
+		return err
+	}
 	if err := setLifetime(c, &request); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -152,17 +151,17 @@ func kubeloginKubeconfig(e *environment.Environment, c profiles.Cluster, r Kubec
 	}})
 }
 
-// UserKubeconfigFile is the exec kubeconfig that `up` writes for the first
-// user.
+// UserKubeconfigFile is the kubeconfig that `up` writes for the first user.
 func UserKubeconfigFile(e *environment.Environment) string { return e.Dir.Path("kubeconfig") }
 
-// WriteUserKubeconfig writes it; kubectl will call this very executable.
-func WriteUserKubeconfig(e *environment.Environment) error {
-	executable, err := os.Executable()
-	if err != nil {
-		return err
+// WriteUserKubeconfig writes it; kubectl will call that devenv for tokens, or
+// where there is none, use the one in it.
+func WriteUserKubeconfig(ctx context.Context, e *environment.Environment, devenv string) error {
+	request := KubeconfigRequest{Executable: devenv}
+	if devenv == "" {
+		request.Flavor = FlavorToken
 	}
-	config, err := Kubeconfig(context.Background(), e, KubeconfigRequest{Executable: executable})
+	config, err := Kubeconfig(ctx, e, request)
 	if err != nil {
 		return err
 	}
