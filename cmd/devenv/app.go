@@ -48,7 +48,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:   usageError,
 		Commands: []*cli.Command{
 			upCommand(), downCommand(), checkCommand(), statusCommand(), listCommand(), tokenCommand(),
-			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), reportCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), gcCommand(), reapCommand(), completionCommand(),
+			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), reportCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), gcCommand(), reapCommand(), completionCommand(), helpCommand(),
 		},
 	}
 	app.Action = func(c *cli.Context) error {
@@ -83,7 +83,9 @@ func strict(command *cli.Command) {
 func unknownCommand(name string, known []*cli.Command) error {
 	var names []string
 	for _, k := range known {
-		names = append(names, k.Name)
+		if !k.Hidden {
+			names = append(names, k.Name)
+		}
 	}
 	err := failure.Newf(failure.Usage, "there is no command %q", name)
 	if near := profiles.Nearest(name, names); near != "" {
