@@ -67,6 +67,9 @@ func (e *Environment) NeedsPods() []string {
 		fields = append(fields, "spec.certManager.values")
 	}
 	for i, c := range e.Spec.Clusters {
+		if len(c.Images) > 0 {
+			fields = append(fields, fmt.Sprintf("spec.clusters[%d].images", i))
+		}
 		if len(c.Charts) > 0 {
 			fields = append(fields, fmt.Sprintf("spec.clusters[%d].charts", i))
 		}

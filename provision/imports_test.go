@@ -30,7 +30,7 @@ var homes = map[string][]string{
 	"k8s.io/apiserver":      {"provision/authentication"},
 	"github.com/urfave/cli": {"cmd/devenv"},
 
-	"github.com/google/go-containerregistry": {"provision/programs"},
+	"github.com/google/go-containerregistry": {"provision/programs", "provision/image"},
 }
 
 // floors are the packages below provision, from the top down: each imports
@@ -47,7 +47,7 @@ var floors = [][]string{
 	// one for each heavy library, or each matter of its own
 	{
 		"provision/access", "provision/authentication", "provision/binding", "provision/certificates", "provision/chart", "provision/check", "provision/cluster",
-		"provision/connection", "provision/identity", "provision/manifest", "provision/process", "provision/programs", "provision/share",
+		"provision/connection", "provision/identity", "provision/image", "provision/manifest", "provision/process", "provision/programs", "provision/share",
 	},
 	{"provision/record"},
 	{"provision/plan", "provision/state"},

@@ -125,6 +125,10 @@ func (r *Runtime) loadImages(c profiles.Cluster) plan.Ensure {
 		if err != nil && ctx.Err() == nil {
 			return changed, failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
 		}
-		return changed, err
+		if err != nil || len(c.Images) == 0 {
+			return changed, err
+		}
+		loaded, err := r.loadProfileImages(ctx, c)
+		return changed || loaded, err
 	}
 }
