@@ -7,6 +7,7 @@ type Cluster struct {
 	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,18}[a-z0-9])?$"`
 	// KubernetesVersion as in v1.37.0; empty for the pinned default.
 	KubernetesVersion string `json:"kubernetesVersion,omitempty" jsonschema:"pattern=^v1\\.[0-9]+\\.[0-9]+$"`
+	Nodes
 	// Trust says how the API server trusts the provider.
 	Trust Trust `json:"trust"`
 	// PublicIssuer makes the cluster an issuer for others: the tokens of its

@@ -46,6 +46,7 @@ func (m *report) clusters(e *Environment) {
 			m.add(path+".trust", "no user has a verified e-mail, so that nobody could log in")
 		}
 		m.access(path+".access", c.Access)
+		m.nodes(e, path, c)
 	}
 }
 

@@ -67,6 +67,9 @@ func (e *Environment) NeedsPods() []string {
 		fields = append(fields, "spec.certManager.values")
 	}
 	for i, c := range e.Spec.Clusters {
+		for _, field := range c.Nodes.fields() {
+			fields = append(fields, fmt.Sprintf("spec.clusters[%d].%s", i, field))
+		}
 		if len(c.Images) > 0 {
 			fields = append(fields, fmt.Sprintf("spec.clusters[%d].images", i))
 		}

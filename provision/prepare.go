@@ -10,6 +10,7 @@ import (
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/authentication"
+	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/diagnosis"
 	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/failure"
@@ -129,6 +130,9 @@ func replaceFixed(ctx context.Context, r UpRequest, runtime registered, old, wan
 func Validate(profile *profiles.Environment) error {
 	var mistakes []string
 	for i, c := range profile.Spec.Clusters {
+		if err := cluster.OverlayMistake(c.Kind); err != nil {
+			mistakes = append(mistakes, fmt.Sprintf("spec.clusters[%d].kind: %v", i, err))
+		}
 		if c.Trust.Configuration == nil {
 			continue
 		}

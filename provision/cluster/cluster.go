@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 
 	"sigs.k8s.io/kind/pkg/cluster"
@@ -62,11 +65,13 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	running, unpaused := len(found) > 0, false
+	gone := c.spec.nodeNames()
 	for _, f := range found {
 		if f.Files != c.spec.Files {
 			return false, &NotOursError{Name: c.spec.Name, Files: f.Files}
 		}
 		running = running && f.Running
+		gone = slices.DeleteFunc(gone, func(name string) bool { return name == f.Name })
 		if f.Paused { // nothing on it would ever answer
 			if _, err := c.engine.output(ctx, "unpause", f.Name); err != nil {
 				return false, fmt.Errorf("could not unpause the node %s: %w", f.Name, err)
@@ -75,9 +80,11 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 		}
 	}
 	switch {
-	case running && c.spec.Complete():
+	case len(found) > 0 && len(gone) > 0 && gone[0] != c.Node() && c.spec.Complete():
+		return unpaused, &GoneNodeError{Name: gone[0]}
+	case running && len(gone) == 0 && c.spec.Complete():
 		return unpaused, c.waitForContainerd(ctx) // it may be just starting
-	case len(found) > 0 && c.spec.Complete():
+	case len(found) > 0 && len(gone) == 0 && c.spec.Complete():
 		for _, f := range found {
 			if _, err := c.engine.output(ctx, "start", f.Name); err != nil {
 				return false, fmt.Errorf("could not start the node %s: %w", f.Name, classifyPort(err))
@@ -116,15 +123,41 @@ func (c *Cluster) Complete() bool { return c.spec.Complete() }
 // Node is the name of the control plane's container.
 func (c *Cluster) Node() string { return NodeName(c.spec.Name) }
 
+// GoneNodeError says that a worker of a cluster does not exist any more. The
+// cluster has what was stored in it, and cannot be given another node.
+type GoneNodeError struct{ Name string }
+
+func (e *GoneNodeError) Error() string { return "the node " + e.Name + " is gone" }
+
+// nodeNames are the containers of the cluster, the control plane's first, as kind
+// calls them (pkg/cluster/internal/providers/common, MakeNodeNamer).
+func (s *Spec) nodeNames() []string {
+	names := []string{NodeName(s.Name)}
+	for i := range s.Nodes.Workers {
+		name := s.Name + "-worker"
+		if i > 0 {
+			name += strconv.Itoa(i + 1)
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
 // NodeName is the name of the control plane's container of a kind cluster, and
 // its host name on the engine's network.
 func NodeName(kindCluster string) string { return kindCluster + "-control-plane" }
 
 func (c *Cluster) waitForContainerd(ctx context.Context) error {
-	return c.poll(ctx, "containerd in the node "+c.Node(), func(ctx context.Context) error {
-		_, err := c.engine.output(ctx, "exec", c.Node(), "ctr", "version")
-		return err
-	})
+	for _, node := range c.spec.nodeNames() {
+		err := c.poll(ctx, "containerd in the node "+node, func(ctx context.Context) error {
+			_, err := c.engine.output(ctx, "exec", node, "ctr", "version")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Delete removes the cluster's containers and their volumes, if devenv made
@@ -151,7 +184,7 @@ func (c *Cluster) Delete(ctx context.Context) (changed bool, err error) {
 }
 
 // State says what there is of the cluster: "absent", "stopped", "paused",
-// "incomplete" or "running".
+// "incomplete", "broken" (a part of it runs) or "running".
 func (c *Cluster) State(ctx context.Context) (string, error) {
 	found, err := c.engine.containers(ctx, c.spec.Name)
 	if err != nil {
@@ -164,12 +197,22 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 		return "", &NotOursError{Name: c.spec.Name, Files: found[0].Files}
 	case !c.spec.Complete():
 		return "incomplete", nil
-	case !found[0].Running:
-		return "stopped", nil
-	case found[0].Paused:
-		return "paused", nil
 	}
-	return "running", nil
+	states := map[string]bool{}
+	for _, f := range found {
+		switch {
+		case !f.Running:
+			states["stopped"] = true
+		case f.Paused:
+			states["paused"] = true
+		default:
+			states["running"] = true
+		}
+	}
+	if len(states) > 1 || len(found) < len(c.spec.nodeNames()) {
+		return "broken", nil
+	}
+	return slices.Collect(maps.Keys(states))[0], nil
 }
 
 // Exec runs a command on the node.
@@ -188,16 +231,16 @@ func (c *Cluster) CollectLogs(folder string) error {
 	return nil
 }
 
-// node returns kind's handle of the control plane.
-func (c *Cluster) node() (nodes.Node, error) {
+// node returns kind's handle of a node.
+func (c *Cluster) node(name string) (nodes.Node, error) {
 	list, err := c.provider.ListNodes(c.spec.Name)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range list {
-		if n.String() == c.Node() {
+		if n.String() == name {
 			return n, nil
 		}
 	}
-	return nil, fmt.Errorf("the cluster %q has no node %s", c.spec.Name, c.Node())
+	return nil, fmt.Errorf("the cluster %q has no node %s", c.spec.Name, name)
 }

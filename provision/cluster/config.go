@@ -1,13 +1,17 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
+
+	"github.com/devenv-oidc/devenv/profiles"
 )
 
 // filesMount is where a node and its API server see Spec.Files.
@@ -19,6 +23,8 @@ type Spec struct {
 	Name string
 	// Image of the nodes.
 	Image string
+	// Nodes is what else they are made with; its own Image is not looked at.
+	Nodes profiles.Nodes
 	// KubernetesVersion as in v1.37.0.
 	KubernetesVersion string
 	// APIPort is the API server's port on the host's loopback.
@@ -109,6 +115,7 @@ func (s *Spec) config() (*v1alpha4.Cluster, error) {
 			ContainerPort: int32(port), HostPort: int32(port), ListenAddress: "127.0.0.1", Protocol: v1alpha4.PortMappingProtocolTCP,
 		})
 	}
+	s.addNodes(cluster)
 	for _, p := range patches {
 		text, err := yaml.Marshal(p)
 		if err != nil {
@@ -116,7 +123,77 @@ func (s *Spec) config() (*v1alpha4.Cluster, error) {
 		}
 		cluster.KubeadmConfigPatches = append(cluster.KubeadmConfigPatches, string(text))
 	}
-	return cluster, nil
+	return overlaid(cluster, s.Nodes.Kind)
+}
+
+// addNodes adds what the profile says of nodes. Its patches stand before
+// devenv's own, which so have the last word.
+func (s *Spec) addNodes(cluster *v1alpha4.Cluster) {
+	first := &cluster.Nodes[0]
+	for _, p := range s.Nodes.ExtraPortMappings {
+		first.ExtraPortMappings = append(first.ExtraPortMappings, v1alpha4.PortMapping{
+			ContainerPort: int32(p.ContainerPort), HostPort: int32(p.HostPort),
+			ListenAddress: cmp.Or(p.ListenAddress, "127.0.0.1"), Protocol: v1alpha4.PortMappingProtocol(cmp.Or(p.Protocol, "TCP")),
+		})
+	}
+	for _, m := range s.Nodes.ExtraMounts {
+		first.ExtraMounts = append(first.ExtraMounts, v1alpha4.Mount{HostPath: m.HostPath, ContainerPath: m.ContainerPath, Readonly: m.ReadOnly})
+	}
+	for range s.Nodes.Workers {
+		cluster.Nodes = append(cluster.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole, Image: s.Image, ExtraMounts: first.ExtraMounts})
+	}
+	cluster.FeatureGates = s.Nodes.FeatureGates
+	cluster.KubeadmConfigPatches = slices.Clone(s.Nodes.KubeadmConfigPatches)
+}
+
+// overlaid lays fields of kind's configuration over a cluster: maps are merged,
+// lists added to, anything else replaced.
+func overlaid(cluster *v1alpha4.Cluster, overlay map[string]any) (*v1alpha4.Cluster, error) {
+	if len(overlay) == 0 {
+		return cluster, nil
+	}
+	text, err := yaml.Marshal(cluster)
+	if err != nil {
+		return nil, err
+	}
+	var base map[string]any
+	if err := yaml.Unmarshal(text, &base); err != nil {
+		return nil, err
+	}
+	if text, err = yaml.Marshal(merge(base, overlay)); err != nil {
+		return nil, err
+	}
+	var result v1alpha4.Cluster
+	if err := yaml.UnmarshalStrict(text, &result); err != nil {
+		return nil, err
+	}
+	return &result, nil
+}
+
+func merge(base, over map[string]any) map[string]any {
+	for name, value := range over {
+		switch value := value.(type) {
+		case map[string]any:
+			if below, ok := base[name].(map[string]any); ok {
+				base[name] = merge(below, value)
+				continue
+			}
+		case []any:
+			if below, ok := base[name].([]any); ok {
+				base[name] = append(below, value...)
+				continue
+			}
+		}
+		base[name] = value
+	}
+	return base
+}
+
+// OverlayMistake says what is wrong with fields of kind's configuration, which
+// kind itself would read: unknown names, wrong types.
+func OverlayMistake(overlay map[string]any) error {
+	_, err := overlaid(&v1alpha4.Cluster{}, overlay)
+	return err
 }
 
 // writeFiles writes what kubeadm reads from Spec.Files.

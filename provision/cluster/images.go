@@ -23,13 +23,23 @@ type Image struct {
 	Archive string
 }
 
-// LoadImages puts images into the node: from their archive, from the engine if
+// LoadImages puts images into every node: from their archive, from the engine if
 // it has the very image, or by having the node pull it by digest. Those that
 // are there already are left alone.
 func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool, err error) {
-	have, err := c.engine.output(ctx, "exec", c.Node(), "ctr", "--namespace=k8s.io", "images", "ls", "-q")
+	for _, node := range c.spec.nodeNames() {
+		did, err := c.loadImagesInto(ctx, node, images)
+		if changed = changed || did; err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+func (c *Cluster) loadImagesInto(ctx context.Context, node string, images []Image) (changed bool, err error) {
+	have, err := c.engine.output(ctx, "exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "-q")
 	if err != nil {
-		return false, fmt.Errorf("could not list the images in the node %s: %w", c.Node(), err)
+		return false, fmt.Errorf("could not list the images in the node %s: %w", node, err)
 	}
 	present := map[string]bool{}
 	for _, ref := range strings.Fields(have) {
@@ -43,12 +53,12 @@ func (c *Cluster) LoadImages(ctx context.Context, images []Image) (changed bool,
 		case image.Archive != "":
 			if !archives[image.Archive] {
 				archives[image.Archive] = true
-				loads = append(loads, func() error { return c.loadArchive(ctx, image) })
+				loads = append(loads, func() error { return c.loadArchive(ctx, node, image) })
 			}
 		case c.engine.holds(ctx, image.Ref, image.Digest):
-			loads = append(loads, func() error { return c.loadFromEngine(ctx, image) })
+			loads = append(loads, func() error { return c.loadFromEngine(ctx, node, image) })
 		default:
-			loads = append(loads, func() error { return c.pull(ctx, image) })
+			loads = append(loads, func() error { return c.pull(ctx, node, image) })
 		}
 	}
 	errs := make([]error, len(loads))
@@ -81,18 +91,18 @@ func qualified(ref string) string {
 	return "docker.io/" + ref
 }
 
-func (c *Cluster) loadArchive(ctx context.Context, image Image) error {
+func (c *Cluster) loadArchive(ctx context.Context, node string, image Image) error {
 	f, err := os.Open(image.Archive)
 	if err != nil {
 		return fmt.Errorf("could not load the image %s: %w", image.Ref, err)
 	}
 	defer f.Close()
 	defer context.AfterFunc(ctx, func() { f.Close() })() // ends the import
-	return c.load(image.Ref+" from "+filepath.Base(image.Archive), f)
+	return c.load(node, image.Ref+" from "+filepath.Base(image.Archive), f)
 }
 
-func (c *Cluster) load(what string, archive io.Reader) error {
-	node, err := c.node()
+func (c *Cluster) load(name, what string, archive io.Reader) error {
+	node, err := c.node(name)
 	if err != nil {
 		return err
 	}
@@ -105,26 +115,26 @@ func (c *Cluster) load(what string, archive io.Reader) error {
 // loadFromEngine falls back to pulling: with Docker's containerd image store,
 // what it saves of an image of several platforms lacks the other platforms, and
 // the node rejects that (kubernetes-sigs/kind#3795).
-func (c *Cluster) loadFromEngine(ctx context.Context, image Image) error {
+func (c *Cluster) loadFromEngine(ctx context.Context, node string, image Image) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(c.engine.run(ctx, nil, writer, "save", image.Ref)) }()
-	err := c.load(image.Ref+" from "+c.engine.Command, reader)
+	err := c.load(node, image.Ref+" from "+c.engine.Command, reader)
 	reader.Close()
 	if err != nil && image.Digest != "" && ctx.Err() == nil {
-		return c.pull(ctx, image)
+		return c.pull(ctx, node, image)
 	}
 	return err
 }
 
 // pull fetches by digest and tags the result, so that pods may name the tag
 // and nobody can have moved it.
-func (c *Cluster) pull(ctx context.Context, image Image) error {
+func (c *Cluster) pull(ctx context.Context, node string, image Image) error {
 	ref := image.Ref
 	if image.Digest != "" {
 		repository, _, _ := cutTag(image.Ref)
 		ref = repository + "@" + image.Digest
 	}
-	ctr := []string{"exec", c.Node(), "ctr", "--namespace=k8s.io", "images"}
+	ctr := []string{"exec", node, "ctr", "--namespace=k8s.io", "images"}
 	if _, err := c.engine.output(ctx, append(ctr, "pull", ref)...); err != nil {
 		return fmt.Errorf("could not pull the image %s: %w", ref, err)
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,13 +40,23 @@ func (e *Engine) Local(ctx context.Context, ref, full string) (LocalImage, error
 // and the digest that it has there.
 const loadedLabel = "devenv.dev/loaded"
 
-// LoadLocal puts an image into the node, unless that very image is there: one of
-// the same name that was built anew replaces it.
+// LoadLocal puts an image into every node, unless that very image is there: one
+// of the same name that was built anew replaces it.
 func (c *Cluster) LoadLocal(ctx context.Context, image LocalImage) (changed bool, err error) {
-	fail := func(err error) error {
-		return fmt.Errorf("could not load the image %s into the node %s: %w", image.Ref, c.Node(), err)
+	for _, node := range c.spec.nodeNames() {
+		did, err := c.loadLocalInto(ctx, node, image)
+		if changed = changed || did; err != nil {
+			return changed, err
+		}
 	}
-	there, err := c.inNode(ctx, image.Ref)
+	return changed, nil
+}
+
+func (c *Cluster) loadLocalInto(ctx context.Context, node string, image LocalImage) (changed bool, err error) {
+	fail := func(err error) error {
+		return fmt.Errorf("could not load the image %s into the node %s: %w", image.Ref, node, err)
+	}
+	there, err := c.inNode(ctx, node, image.Ref)
 	if err != nil {
 		return false, fail(err)
 	}
@@ -54,7 +65,7 @@ func (c *Cluster) LoadLocal(ctx context.Context, image LocalImage) (changed bool
 	}
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(image.Save(ctx, writer)) }()
-	err = c.load(image.Ref, reader)
+	err = c.load(node, image.Ref, reader)
 	reader.Close()
 	if err != nil {
 		if ctx.Err() != nil {
@@ -62,13 +73,13 @@ func (c *Cluster) LoadLocal(ctx context.Context, image LocalImage) (changed bool
 		}
 		return false, fail(err)
 	}
-	if there, err = c.inNode(ctx, image.Ref); err != nil {
+	if there, err = c.inNode(ctx, node, image.Ref); err != nil {
 		return true, fail(err)
 	}
 	if there.digest == "" {
-		return true, fail(fmt.Errorf("it was imported, but not under this name"))
+		return true, fail(errors.New("it was imported, but not under this name"))
 	}
-	if _, err := c.engine.output(ctx, "exec", c.Node(), "ctr", "--namespace=k8s.io", "images", "label", image.Ref, loadedLabel+"="+image.ID+"@"+there.digest); err != nil {
+	if _, err := c.engine.output(ctx, "exec", node, "ctr", "--namespace=k8s.io", "images", "label", image.Ref, loadedLabel+"="+image.ID+"@"+there.digest); err != nil {
 		return true, fail(err)
 	}
 	return true, nil
@@ -79,8 +90,8 @@ type nodeImage struct{ digest, loaded string }
 
 // inNode reads the list that ctr prints: name, type, digest, size, platforms and
 // labels.
-func (c *Cluster) inNode(ctx context.Context, ref string) (nodeImage, error) {
-	text, err := c.engine.output(ctx, "exec", c.Node(), "ctr", "--namespace=k8s.io", "images", "ls", "name=="+ref)
+func (c *Cluster) inNode(ctx context.Context, node, ref string) (nodeImage, error) {
+	text, err := c.engine.output(ctx, "exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "name=="+ref)
 	if err != nil {
 		return nodeImage{}, err
 	}

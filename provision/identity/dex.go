@@ -52,6 +52,8 @@ type Settings struct {
 	Certificate string
 	// GRPCCertificate is the fingerprint of the one of its gRPC API.
 	GRPCCertificate string
+	// BesideAPIServer says that Dex's pod can only be on the API server's node.
+	BesideAPIServer bool
 	// ClientCredentials says that this Dex has the grant.
 	ClientCredentials bool
 }
@@ -102,17 +104,11 @@ func Values(s Settings) (map[string]any, error) {
 	mount := func(name, path string) map[string]any {
 		return map[string]any{"name": name, "mountPath": path, "readOnly": true}
 	}
-	return map[string]any{
+	values := map[string]any{
 		"image":          map[string]any{"repository": s.Image.Repository, "tag": s.Image.Tag},
 		"https":          map[string]any{"enabled": true},
 		"grpc":           map[string]any{"enabled": true},
 		"podAnnotations": map[string]any{certificateAnnotation: s.Certificate, grpcAnnotation: s.GRPCCertificate},
-		// The API server by its own address: the Service's works only when
-		// kube-proxy is up, and until then Dex would crash.
-		"envVars": []any{
-			map[string]any{"name": "KUBERNETES_SERVICE_HOST", "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": "status.hostIP"}}},
-			map[string]any{"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
-		},
 		// the old pod keeps serving until the new one does
 		"strategy": map[string]any{"type": "RollingUpdate", "rollingUpdate": map[string]any{"maxUnavailable": 0, "maxSurge": 1}},
 		"volumes":  []any{secretVolume(ServingSecret), secretVolume(GRPCSecret)},
@@ -121,7 +117,16 @@ func Values(s Settings) (map[string]any, error) {
 			mount(GRPCSecret, grpcMount),
 		},
 		"config": config,
-	}, nil
+	}
+	if s.BesideAPIServer {
+		// The API server by its own address: the Service's works only when
+		// kube-proxy is up, and until then Dex would crash.
+		values["envVars"] = []any{
+			map[string]any{"name": "KUBERNETES_SERVICE_HOST", "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": "status.hostIP"}}},
+			map[string]any{"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
+		}
+	}
+	return values, nil
 }
 
 // Adjust makes Dex's readiness known within a second. The chart has no value

@@ -18,6 +18,7 @@ func (r *Runtime) explain(err error) error {
 		notOurs      *cluster.NotOursError
 		unprivileged *cluster.UnprivilegedError
 		missing      *cluster.MissingFlagsError
+		gone         *cluster.GoneNodeError
 	)
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
@@ -31,6 +32,8 @@ func (r *Runtime) explain(err error) error {
 		return failure.New(failure.Prerequisite, err,
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",
 			"or delete it yourself: kind delete cluster --name "+notOurs.Name)
+	case errors.As(err, &gone):
+		return failure.New(failure.Provisioning, err, "recreate the environment, its data will be lost: devenv up --recreate"+record.NameFlag(r.env.Name())+r.env.Record.Arguments)
 	case errors.As(err, &missing):
 		return failure.New(failure.Provisioning, err,
 			"put them back in /etc/kubernetes/manifests/kube-apiserver.yaml on the node",

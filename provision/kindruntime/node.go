@@ -50,6 +50,9 @@ func (r *Runtime) createCAs(context.Context) (changed bool, err error) {
 func (r *Runtime) getNodeImage(c profiles.Cluster) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
 		pin := r.env.Record.Pins.NodeImages[c.KubernetesVersion]
+		if c.Image != "" {
+			pin = profiles.NodeImagePin{Image: c.Image}
+		}
 		changed, err = r.engine.EnsureImage(ctx, pin.Image, pin.Archive)
 		if err == nil || ctx.Err() != nil {
 			return changed, err
@@ -68,7 +71,13 @@ func (r *Runtime) startNode(c profiles.Cluster) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
 		handle := r.handle(c.Name)
 		if state, err := handle.State(ctx); err == nil && state == "absent" {
-			for _, port := range append([]int{r.env.Record.APIPorts[c.Name]}, r.spec(c.Name).Ports...) {
+			ports := append([]int{r.env.Record.APIPorts[c.Name]}, r.spec(c.Name).Ports...)
+			for _, p := range c.ExtraPortMappings {
+				if p.HostPort != 0 && p.Protocol != "UDP" && p.Protocol != "SCTP" {
+					ports = append(ports, p.HostPort)
+				}
+			}
+			for _, port := range ports {
 				if !record.PortFree(port) {
 					return false, &failure.PortTakenError{Port: port}
 				}

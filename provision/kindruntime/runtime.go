@@ -2,6 +2,7 @@ package kindruntime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,8 @@ func (r *Runtime) spec(name string) cluster.Spec {
 	}
 	return cluster.Spec{
 		Name:              kindName(e.Name(), c.Name),
-		Image:             e.Record.Pins.NodeImages[c.KubernetesVersion].Image,
+		Image:             cmp.Or(c.Image, e.Record.Pins.NodeImages[c.KubernetesVersion].Image),
+		Nodes:             c.Nodes,
 		KubernetesVersion: c.KubernetesVersion,
 		APIPort:           e.Record.APIPorts[c.Name],
 		Ports:             ports,

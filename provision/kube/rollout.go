@@ -195,7 +195,7 @@ func (c *Client) neverReady(ctx context.Context, d *appsv1.Deployment, still sti
 		}
 	}
 	for _, pod := range newest(d, pods.Items) {
-		if err := c.notReady(ctx, still, pod); err != nil {
+		if err := errors.Join(c.notReady(ctx, still, pod), crashLooping(still, pod)); err != nil {
 			return err
 		}
 	}

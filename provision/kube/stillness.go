@@ -19,6 +19,7 @@ type stillness map[string]sighting
 
 type sighting struct {
 	status, log string
+	restarts    int32
 	since       time.Time
 }
 
@@ -34,7 +35,7 @@ func (s stillness) stuck(container, status string, limit time.Duration, now time
 	if known && seen.status == status && seen.log == said && said != unreadable {
 		return true
 	}
-	s[container] = sighting{status, said, now}
+	s[container] = sighting{status: status, log: said, since: now}
 	return false
 }
 
@@ -57,6 +58,33 @@ func (c *Client) notReady(ctx context.Context, s stillness, pod corev1.Pod) erro
 		log := func() string { return c.stampedLog(ctx, pod.Namespace, pod.Name, status.Name) }
 		if s.stuck(string(pod.UID)+"/"+status.Name, status.String(), limit, time.Now(), log) {
 			return fmt.Errorf("the container %s of pod %s runs, has not become ready, and nothing about it changed for %s", status.Name, pod.Name, limit)
+		}
+	}
+	return nil
+}
+
+// crashLimit is how long a container may end again and again: what it waits for
+// may still be on its way.
+const crashLimit = 90 * time.Second
+
+// crashing says whether a container has ended by itself again and again for as
+// long as crashLimit; times is how often in that time.
+func (s stillness) crashing(container string, restarts int32, now time.Time) (times int32, is bool) {
+	seen, known := s[container+" ended"]
+	if !known {
+		s[container+" ended"] = sighting{restarts: restarts, since: now}
+		return 0, false
+	}
+	times = restarts - seen.restarts
+	return times, times >= 3 && now.Sub(seen.since) >= crashLimit
+}
+
+// crashLooping finds a container of a pod that does not stay; nil where there is
+// none.
+func crashLooping(s stillness, pod corev1.Pod) error {
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if times, is := s.crashing(string(pod.UID)+"/"+status.Name, status.RestartCount, time.Now()); is && !status.Ready {
+			return fmt.Errorf("the container %s of pod %s ended by itself %d times in %s", status.Name, pod.Name, times, crashLimit)
 		}
 	}
 	return nil

@@ -36,6 +36,25 @@ func TestStuckIsWhatDoesNotChange(t *testing.T) {
 	}
 }
 
+func TestCrashing(t *testing.T) {
+	s, start := stillness{}, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, step := range []struct {
+		after    time.Duration
+		restarts int32
+		times    int32
+		want     bool
+	}{
+		{0, 2, 0, false},
+		{30 * time.Second, 9, 7, false}, // what it needs may come
+		{95 * time.Second, 4, 2, false}, // it ended twice, long ago
+		{100 * time.Second, 30, 28, true},
+	} {
+		if times, got := s.crashing("c", step.restarts, start.Add(step.after)); got != step.want || times != step.times {
+			t.Errorf("after %s: %d times, %v", step.after, times, got)
+		}
+	}
+}
+
 func TestNewestPods(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	pod := func(name, hash string, age time.Duration, deleted bool) corev1.Pod {

@@ -33,6 +33,7 @@ func FixedDifferences(old, wanted *Record, runtime Runtime) []string {
 			compare(path+".publicIssuer", before.PublicIssuer, c.PublicIssuer)
 		}
 		compare(path+".kubernetesVersion", before.KubernetesVersion, c.KubernetesVersion)
+		compareNodes(path, before.Nodes, c.Nodes, compare)
 		compareTrust(path+".trust", before.Trust, c.Trust, runtime.FlagsInPlace, compare)
 	}
 	return differences
@@ -58,6 +59,17 @@ func compareTrust(path string, before, after profiles.Trust, flagsInPlace bool, 
 	compare(path+".flags.usernamePrefix", before.Flags.UsernamePrefix, after.Flags.UsernamePrefix)
 	compare(path+".flags.groupsClaim", before.Flags.GroupsClaim, after.Flags.GroupsClaim)
 	compare(path+".flags.groupsPrefix", before.Flags.GroupsPrefix, after.Flags.GroupsPrefix)
+}
+
+// compareNodes compares what nodes are made with.
+func compareNodes(path string, before, after profiles.Nodes, compare func(field string, before, after any)) {
+	compare(path+".workers", before.Workers, after.Workers)
+	compare(path+".image", before.Image, after.Image)
+	compare(path+".extraPortMappings", inJSON(before.ExtraPortMappings), inJSON(after.ExtraPortMappings))
+	compare(path+".extraMounts", inJSON(before.ExtraMounts), inJSON(after.ExtraMounts))
+	compare(path+".featureGates", inJSON(before.FeatureGates), inJSON(after.FeatureGates))
+	compare(path+".kubeadmConfigPatches", inJSON(before.KubeadmConfigPatches), inJSON(after.KubeadmConfigPatches))
+	compare(path+".kind", inJSON(before.Kind), inJSON(after.Kind))
 }
 
 func by(t profiles.Trust) string {

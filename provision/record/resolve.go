@@ -61,6 +61,11 @@ func resolveClients(clients []profiles.Client, old *Record) []profiles.Client {
 // that it must not have.
 func (r *Record) resolvePorts(runtime Runtime, old *Record, taken map[int]bool) (err error) {
 	spec := r.Profile.Spec
+	for _, c := range spec.Clusters {
+		for _, p := range c.ExtraPortMappings {
+			taken[p.HostPort], taken[p.ContainerPort] = true, true
+		}
+	}
 	if r.IssuerPort = spec.Dex.Port; r.IssuerPort == 0 {
 		r.IssuerPort = old.IssuerPort
 	}

@@ -27,6 +27,9 @@ func CheckVersions(profile *profiles.Environment, pins profiles.Pins, runtime Ru
 		if v.LessThan(oldest) {
 			return failure.New(failure.Usage, fmt.Errorf("the version %s of Kubernetes is too old, 1.25 is the first that works", c.KubernetesVersion))
 		}
+		if c.Image != "" && runtime.Pods { // whoever names an image says what is in it
+			continue
+		}
 		if !runtime.Has(pins, c.KubernetesVersion) {
 			return failure.Newf(failure.Usage, "no node image is pinned for Kubernetes %s", c.KubernetesVersion).
 				Hint("known are: %s; a sources file (DEVENV_SOURCES) can name others", strings.Join(slices.Sorted(maps.Keys(pins.NodeImages)), ", "))

@@ -28,7 +28,7 @@ func DexImage(e *environment.Environment) profiles.ImagePin {
 func DexSettings(e *environment.Environment, certificate string) identity.Settings {
 	dex := e.Spec().Dex
 	return identity.Settings{
-		Issuer: e.Issuer(), Dex: dex, Image: DexImage(e), Certificate: certificate,
+		Issuer: e.Issuer(), Dex: dex, Image: DexImage(e), Certificate: certificate, BesideAPIServer: e.First().Workers == 0,
 		ClientCredentials: e.Record.Pins.DexHas(dex.Version, session.GrantClientCredentials),
 	}
 }

@@ -9,7 +9,7 @@ rm -f /lib/systemd/system/multi-user.target.wants/* /etc/systemd/system/*.wants/
   /lib/systemd/system/sockets.target.wants/*initctl* /lib/systemd/system/basic.target.wants/*
 echo ReadKMsg=no >>/etc/systemd/journald.conf
 ln -sf /usr/lib/systemd/systemd /sbin/init
-systemctl enable kubelet.service containerd.service undo-mount-hacks.service lab-keep-slice.service
+systemctl enable kubelet.service containerd.service undo-mount-hacks.service lab-keep-slice.service lab-pod-network.service
 systemctl mask systemd-binfmt.service
 mkdir -p /etc/kubernetes/manifests
 

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Two nodes, with everything that a profile can say of them; Dex's pod is not
+// where the API server is.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	needShared(t) // it stands beside others
+	const name = "e2e-nodes"
+	mounted, port := write(t, "mounted", "from the host"), freePorts(t, 1)[0]
+	set := func(fields ...string) []string {
+		args := []string{"up", "--name", name, "--runtime", "kind"}
+		for _, f := range fields {
+			args = append(args, "--set", "spec.clusters[0]."+f)
+		}
+		return args
+	}
+	fields := []string{
+		"workers=1",
+		fmt.Sprintf("extraPortMappings=[{containerPort: 30080, hostPort: %d}]", port),
+		"extraMounts=[{hostPath: " + mounted + ", containerPath: /data/mounted, readOnly: true}]",
+		"featureGates={AllAlpha: false}",
+		`kubeadmConfigPatches=["kind: ClusterConfiguration\napiServer: {extraArgs: {event-ttl: 30m}}", "kind: KubeletConfiguration\nmaxPods: 77"]`,
+		`kind={runtimeConfig: {api/alpha: "false"}}`,
+	}
+	must(t, set(fields...)...).wants(t, 0, "ready and proven")
+	worker := "devenv-" + name + "-main-worker"
+	s := statusOf(t, name)
+	admin := s.Clusters[0].Kubeconfig
+	if out := mustKubectl(t, admin, "get", "nodes", "--output=jsonpath={range .items[*]}{.metadata.name} {.status.capacity.pods};{end}"); out != node(name)+" 77;"+worker+" 77;" {
+		t.Errorf("nodes: %s", out)
+	}
+	if out := mustKubectl(t, admin, "--namespace=dex", "get", "pods", "--output=jsonpath={.items[*].spec.nodeName}"); out != worker {
+		t.Errorf("Dex runs on %s", out)
+	}
+	command := mustKubectl(t, admin, "--namespace=kube-system", "get", "pods", "--selector=component=kube-apiserver", "--output=jsonpath={.items[0].spec.containers[0].command}")
+	for _, flag := range []string{"--event-ttl=30m", "--runtime-config=api/alpha=false", "--feature-gates=AllAlpha=false", "--oidc-client-id=kubernetes"} {
+		if !strings.Contains(command, flag) {
+			t.Errorf("the API server has no %s: %s", flag, command)
+		}
+	}
+	for _, n := range []string{node(name), worker} {
+		if out := docker(t, "exec", n, "cat", "/data/mounted"); out != "from the host" {
+			t.Errorf("in %s: %q", n, out)
+		}
+	}
+	if out := docker(t, "port", node(name), "30080"); strings.TrimSpace(out) != "127.0.0.1:"+strconv.Itoa(port) {
+		t.Errorf("the port is on %q", out)
+	}
+
+	must(t, set(fields...)...).wants(t, 0, "· Start node of cluster main", "· Load images into node", "ready and proven")
+	devenv(t, set(append(fields, "workers=2")...)...).wants(t, 2, "cannot be changed in it", "spec.clusters[0].workers: 1 → 2", "hint: recreate it")
+	docker(t, "stop", "--time=0", worker)
+	devenv(t, "status", "--name", name).wants(t, 0, "cluster main is broken")
+	must(t, set(fields...)...).wants(t, 0, "✓ Start node of cluster main", "ready and proven")
+	docker(t, "rm", "--force", "--volumes", worker)
+	devenv(t, set(fields...)...).wants(t, 4, "the node "+worker+" is gone", "hint: recreate the environment, its data will be lost: devenv up --recreate --name "+name)
+	must(t, "down", "--name", name)
+	nothingLeft(t, name)
+
+	// what plain processes cannot have
+	devenv(t, "up", "--name", name, "--runtime", "process", "--set", "spec.clusters[0].workers=1").wants(t, 2, "plain processes have none: spec.clusters[0].workers")
+	// a taken port is named before there is a node
+	l := listen(t)
+	devenv(t, set(fmt.Sprintf("extraPortMappings=[{containerPort: 30080, hostPort: %d}]", portOf(l)))...).wants(t, 3, fmt.Sprintf("port %d on 127.0.0.1 is taken", portOf(l)))
+	must(t, "down", "--name", name)
+}
