@@ -25,12 +25,17 @@ var version = ""
 // Results go to stdout, narration and errors to stderr; the exit code is the
 // failure's class.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := newApp(stdout, stderr)
+	printed := &outputs{Writer: stdout}
+	app := newApp(printed, stderr)
 	err := app.RunContext(ctx, flagsFirst(app.Commands, args))
 	if err == nil {
 		return 0
 	}
 	printError(stderr, err)
+	// a stream ends with its error; a result that was printed is the result
+	if wantsJSON(args) && (!printed.used || slices.Contains(args, "up")) {
+		_ = printJSONLine(stdout, ErrorResult{ErrorDescription{Message: err.Error(), ExitStatus: int(failure.ClassOf(err)), Hints: append([]string{}, failure.HintsOf(err)...)}})
+	}
 	return int(failure.ClassOf(err))
 }
 
@@ -48,7 +53,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:   usageError,
 		Commands: []*cli.Command{
 			upCommand(), downCommand(), checkCommand(), statusCommand(), listCommand(), tokenCommand(),
-			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), reportCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), loadCommand(), gcCommand(), reapCommand(), completionCommand(), helpCommand(),
+			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), reportCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), loadCommand(), gcCommand(), reapCommand(), schemaCommand(), completionCommand(), helpCommand(),
 		},
 	}
 	app.Action = func(c *cli.Context) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/xml"
 	"fmt"
 	"io"
 
@@ -48,7 +47,7 @@ func printReport(w io.Writer, report *check.Report, form string) error {
 	case "json":
 		return printJSON(w, report)
 	case "junit":
-		return printJUnit(w, report)
+		return proofsJUnit(report).write(w)
 	}
 	group := ""
 	for _, r := range report.Results {
@@ -67,42 +66,5 @@ func printReport(w io.Writer, report *check.Report, form string) error {
 		fmt.Fprintln(w)
 	}
 	_, err := fmt.Fprintf(w, "%d proofs, %d failed\n", len(report.Results), len(report.Failed()))
-	return err
-}
-
-// printJUnit writes what CI systems read, in the form they agree on:
-// https://github.com/testmoapp/junitxml
-func printJUnit(w io.Writer, report *check.Report) error {
-	type failureText struct {
-		Message string `xml:"message,attr"`
-	}
-	type testCase struct {
-		Class   string       `xml:"classname,attr"`
-		Name    string       `xml:"name,attr"`
-		Failure *failureText `xml:"failure,omitempty"`
-	}
-	suite := struct {
-		XMLName  xml.Name   `xml:"testsuite"`
-		Name     string     `xml:"name,attr"`
-		Tests    int        `xml:"tests,attr"`
-		Failures int        `xml:"failures,attr"`
-		Cases    []testCase `xml:"testcase"`
-	}{Name: "devenv check", Tests: len(report.Results), Failures: len(report.Failed())}
-	for _, r := range report.Results {
-		t := testCase{Class: "devenv." + r.Group, Name: r.Name}
-		if !r.OK {
-			t.Failure = &failureText{Message: r.Detail}
-		}
-		suite.Cases = append(suite.Cases, t)
-	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	encoder := xml.NewEncoder(w)
-	encoder.Indent("", "  ")
-	if err := encoder.Encode(suite); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
 	return err
 }

@@ -27,7 +27,7 @@ func doctorCommand() *cli.Command {
 			&cli.StringFlag{Name: "token-file", Usage: "explain the token in a `FILE` (- for stdin) instead of a new one"},
 			&cli.StringFlag{Name: "kubeconfig", Usage: "follow the login of a kubeconfig `FILE` on any cluster; devenv's own state is not asked"},
 			&cli.StringFlag{Name: "context", Usage: "`CONTEXT` of that kubeconfig; the current one if not given"},
-			outputFlag("text", "json"),
+			outputFlag("text", "json", "junit"),
 		},
 		Action: doctor,
 	}
@@ -41,9 +41,12 @@ func doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.String("output") == "json" {
+	switch c.String("output") {
+	case "json":
 		err = printJSON(c.App.Writer, report)
-	} else {
+	case "junit":
+		err = hopsJUnit(report).write(c.App.Writer)
+	default:
 		err = printHops(c.App.Writer, report)
 	}
 	return errors.Join(err, report.Error())

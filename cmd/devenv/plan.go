@@ -9,6 +9,14 @@ import (
 	"github.com/devenv-oidc/devenv/provision"
 )
 
+// PlannedStep is one step of `up`.
+type PlannedStep struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	// Needs are the ids of the steps that come before it.
+	Needs []string `json:"needs"`
+}
+
 func planCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "plan",
@@ -24,14 +32,9 @@ func planCommand() *cli.Command {
 				return err
 			}
 			if c.String("output") == "json" {
-				type step struct {
-					ID    string   `json:"id"`
-					Title string   `json:"title"`
-					Needs []string `json:"needs"`
-				}
-				var list []step
+				list := []PlannedStep{}
 				for _, s := range steps {
-					list = append(list, step{s.ID, s.Title, append([]string{}, s.Needs...)})
+					list = append(list, PlannedStep{s.ID, s.Title, append([]string{}, s.Needs...)})
 				}
 				return printJSON(c.App.Writer, list)
 			}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,6 +49,7 @@ func upCommand() *cli.Command {
 			&cli.StringFlag{Name: "from", Usage: "rebuild the environment of a `REPORT`, with new secrets"},
 			&cli.BoolFlag{Name: "no-prune", Usage: "keep users, clients, bindings, connections, charts and objects that the profile no longer has"},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
+			&cli.StringFlag{Name: "junit", Usage: "write the steps to a `FILE` for CI, also where one fails"},
 			outputFlag("text", "json"),
 		}, append(lifetimeFlags(), profileFlags()...)...),
 		Action: up,
@@ -102,26 +105,39 @@ func up(c *cli.Context) error {
 		return err
 	}
 	asJSON := c.String("output") == "json"
-	done := func() {}
+	done, unfold := func() {}, func() {}
 	if asJSON {
 		request.Progress = progress.JSON(c.App.Writer)
 	} else {
+		unfold = foldLog(c.App.ErrWriter, "devenv up: environment "+request.Name)
 		fmt.Fprintf(c.App.ErrWriter, "environment %s, profile %s\n", request.Name, request.Profile.Metadata.Name)
 		request.Progress, done = narrate(c.App.ErrWriter)
 	}
-	e, err := provision.Up(c.Context, request)
+	steps := &recorder{Sink: request.Progress}
+	request.Progress = steps
+	e, status, err := upAndLook(c.Context, request)
 	done()
-	if err != nil {
-		return err
+	unfold()
+	if file := c.String("junit"); file != "" {
+		err = errors.Join(err, steps.writeJUnit(file, err))
 	}
-	status, err := e.Status(c.Context)
-	if err != nil {
+	err = errors.Join(err, summarize(steps, request.Name, status, err))
+	switch {
+	case err != nil:
 		return err
-	}
-	if asJSON {
-		return printJSON(c.App.Writer, status)
+	case asJSON:
+		return printJSONLine(c.App.Writer, status)
 	}
 	return printReady(c.App.Writer, e, status)
+}
+
+func upAndLook(ctx context.Context, r provision.UpRequest) (*provision.Environment, *provision.Status, error) {
+	e, err := provision.Up(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	status, err := e.Status(ctx)
+	return e, status, err
 }
 
 func printReady(w io.Writer, e *provision.Environment, s *provision.Status) error {
