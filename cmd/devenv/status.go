@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/devenv-oidc/devenv/provision"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
@@ -16,7 +17,7 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "show the state of an environment",
-		Flags: []cli.Flag{nameFlag(), outputFlag("text", "json")},
+		Flags: []cli.Flag{nameFlag(), outputFlag("text", "json", "env")},
 		Action: func(c *cli.Context) error {
 			e, err := open(c)
 			if err != nil {
@@ -29,12 +30,34 @@ func statusCommand() *cli.Command {
 			if err := e.Compare(c.Context, status); err != nil {
 				return err
 			}
-			if c.String("output") == "json" {
+			switch c.String("output") {
+			case "json":
 				return printJSON(c.App.Writer, status)
+			case "env":
+				return printVariables(c.App.Writer, e, status)
 			}
 			return printStatus(c.App.Writer, status)
 		},
 	}
+}
+
+// printVariables prints what a shell script needs, for eval.
+func printVariables(w io.Writer, e *provision.Environment, s *provision.Status) error {
+	for _, v := range []struct{ name, value string }{
+		{"DEVENV_NAME", s.Name},
+		{"DEVENV_ISSUER", s.Issuer.URL},
+		{"DEVENV_ISSUER_ADDRESS", s.Issuer.Address},
+		{"DEVENV_CA_FILE", s.Issuer.CAFile},
+		{"DEVENV_SERVER", s.Clusters[0].Server},
+		{"DEVENV_KUBECONFIG", e.UserKubeconfigFile()},
+		{"DEVENV_ADMIN_KUBECONFIG", s.Clusters[0].Kubeconfig},
+		{"DEVENV_STATE_FOLDER", s.StateFolder},
+	} {
+		if _, err := fmt.Fprintf(w, "export %s=%s\n", v.name, failure.Word(v.value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printStatus(w io.Writer, s *provision.Status) error {
