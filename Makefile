@@ -87,6 +87,10 @@ lab-save: ## write the lab's cache to FILE=…
 lab-load: ## read the lab's cache from FILE=…
 	@go run ./e2e/lab load "$(FILE)"
 
+.PHONY: release
+release: ## archives for Linux and macOS in bin/release, with checksums and bills of materials
+	@go run ./cmd/release -version "$(VERSION)" $(ARGS)
+
 .PHONY: clean
 clean: ## remove what was built, the lab's cache included
 	rm -rf bin
