@@ -72,5 +72,5 @@ func TestRelease(t *testing.T) {
 		t.Error(v)
 	}
 	defer run("down")
-	run("up", "--runtime", "process", "--owner-pid", "1")
+	run("up", "--runtime", "process")
 }

@@ -18,8 +18,11 @@ type Dex struct {
 	Port int `json:"port,omitempty" jsonschema:"minimum=30000,maximum=32767"`
 	// IDTokenLifetime as a Go duration; "1h" when empty.
 	IDTokenLifetime string `json:"idTokenLifetime,omitempty"`
-	// Values are laid over devenv's own chart values. Without pods only the value
-	// "config" counts, Dex's own configuration.
+	// Connectors are other providers in which people log in.
+	Connectors []Connector `json:"connectors,omitempty"`
+	// Values are laid over devenv's own chart values; their strings may have
+	// placeholders. Without pods only the value "config" counts, Dex's own
+	// configuration.
 	Values map[string]any `json:"values,omitempty"`
 	// Clients of the provider.
 	Clients []Client `json:"clients" jsonschema:"minItems=1"`
@@ -110,4 +113,5 @@ func (m *report) dex(e *Environment) {
 			m.add(path+".password", "is longer than bcrypt's 72 bytes")
 		}
 	}
+	m.connectors(e, emails)
 }

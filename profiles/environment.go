@@ -122,14 +122,11 @@ func (e *Environment) setDefaults() {
 			c.KubernetesVersion = Pinned().DefaultKubernetes
 		}
 	}
-	for i := range e.Spec.Dex.Users {
-		u := &e.Spec.Dex.Users[i]
-		if u.Username == "" {
-			u.Username, _, _ = cutLast(u.Email, "@")
-		}
-		if u.EmailVerified == nil {
-			u.EmailVerified = new(true)
-		}
+	setUserDefaults(e.Spec.Dex.Users)
+	for i := range e.Spec.Dex.Connectors {
+		c := &e.Spec.Dex.Connectors[i]
+		c.Name = cmp.Or(c.Name, c.ID)
+		setUserDefaults(c.Users)
 	}
 	for i := range e.Spec.Dex.Clients {
 		if c := &e.Spec.Dex.Clients[i]; c.Name == "" {
@@ -147,6 +144,18 @@ func (e *Environment) setDefaults() {
 	for i := range e.Spec.Expectations {
 		if x := &e.Spec.Expectations[i]; x.Cluster == "" && len(e.Spec.Clusters) > 0 {
 			x.Cluster = e.Spec.Clusters[0].Name
+		}
+	}
+}
+
+func setUserDefaults(users []User) {
+	for i := range users {
+		u := &users[i]
+		if u.Username == "" {
+			u.Username, _, _ = cutLast(u.Email, "@")
+		}
+		if u.EmailVerified == nil {
+			u.EmailVerified = new(true)
 		}
 	}
 }

@@ -44,10 +44,10 @@ type Trial struct {
 func (m *report) expectations(e *Environment) {
 	for i, x := range e.Spec.Expectations {
 		path := fmt.Sprintf("spec.expectations[%d]", i)
-		if u := e.User(x.User); u != nil && !*u.EmailVerified && e.needsVerified(x.Cluster) {
+		if u, _ := e.Person(x.User); u != nil && !*u.EmailVerified && e.needsVerified(x.Cluster) {
 			m.add(path+".user", "the e-mail of %q is not verified, so that cluster %q rejects all of their tokens; the check proves it by itself", x.User, x.Cluster)
 		}
-		if e.User(x.User) == nil {
+		if u, _ := e.Person(x.User); u == nil {
 			m.add(path+".user", "there is no user %q in spec.dex.users%s", x.User, didYouMean(x.User, emails(e)))
 		}
 		if c := e.Cluster(x.Cluster); c == nil {

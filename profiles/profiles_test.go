@@ -171,8 +171,13 @@ func TestMistakes(t *testing.T) {
 		"spec.clusters[0].kind.nodes=[]":                                                                                        "spec.clusters[0].kind.nodes: use workers",
 		"spec.clusters[0].kind.networking.apiServerPort=6443":                                                                   "spec.clusters[0].kind.networking.apiServerPort: devenv chooses it",
 		"spec.clusters[0].images=['']":                                                                                          "spec.clusters[0].images[0]",
-		"kind=Environmnt":                                                                                                       "kind: ",
-		"spec.dexx={}":                                                                                                          `spec.dexx: unknown field, did you mean "dex"?`,
+		"spec.dex.connectors=[{type: oidc, id: local}]":                                                                         `spec.dex.connectors[0].id: "local" stands there twice, or is Dex's own database`,
+		"spec.dex.connectors=[{type: oidc, id: a, users: [{email: admin@example.com}]}]":                                        `spec.dex.connectors[0].users[0].email: "admin@example.com" stands there twice`,
+		"spec.dex.connectors=[{type: oidc, id: a, config: {redirectURI: '${issuers}'}}]":                                        "spec.dex.connectors[0].config: there is no placeholder ${issuers}",
+		"spec.dex.values.config={frontend: {issuer: '${x}'}}":                                                                   "spec.dex.values.config: there is no placeholder ${x}",
+		"spec.expectations[0].user=nobody@example.com":                                                                          `spec.expectations[0].user: there is no user "nobody@example.com"`,
+		"kind=Environmnt": "kind: ",
+		"spec.dexx={}":    `spec.dexx: unknown field, did you mean "dex"?`,
 	} {
 		_, err := Load("default", set)
 		var invalid *InvalidError

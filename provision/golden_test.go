@@ -157,7 +157,10 @@ func flagLines(e *Environment, c profiles.Cluster) string {
 
 func dexConfig(t *testing.T, e *Environment) any {
 	t.Helper()
-	settings := steps.DexSettings(e.env, "fingerprint")
+	settings, err := steps.DexSettings(e.env, "fingerprint")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if e.env.Record.Runtime == profiles.RuntimeKind {
 		values, err := identity.Values(settings)
 		if err != nil {

@@ -75,7 +75,11 @@ func (s Settings) config(storage map[string]any, f files) (map[string]any, error
 			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange",
 		}
 	}
-	return map[string]any{
+	connectors := []any{}
+	for _, c := range s.Dex.Connectors {
+		connectors = append(connectors, map[string]any{"type": c.Type, "id": c.ID, "name": c.Name, "config": c.Config})
+	}
+	config := map[string]any{
 		"issuer":           s.Issuer,
 		"storage":          map[string]any{"type": "kubernetes", "config": storage},
 		"web":              map[string]any{"tlsCert": f.servingCert, "tlsKey": f.servingKey},
@@ -83,7 +87,11 @@ func (s Settings) config(storage map[string]any, f files) (map[string]any, error
 		"oauth2":           oauth2,
 		"expiry":           map[string]any{"idTokens": lifetime.String()},
 		"enablePasswordDB": true,
-	}, nil
+	}
+	if len(connectors) > 0 {
+		config["connectors"] = connectors
+	}
+	return config, nil
 }
 
 // Values are the values of Dex's chart.

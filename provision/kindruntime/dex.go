@@ -47,7 +47,10 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return changed, err
 		}
-		settings := steps.DexSettings(r.env, trust.Fingerprint(serving))
+		settings, err := steps.DexSettings(r.env, trust.Fingerprint(serving))
+		if err != nil {
+			return changed, err
+		}
 		settings.GRPCCertificate = trust.Fingerprint(grpc)
 		values, err := identity.Values(settings)
 		if err != nil {
@@ -55,7 +58,7 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 		}
 		installed, err := steps.InstallPinnedChart(ctx, r.env, admin, "dex", chart.Release{
 			Name: identity.Release, Namespace: identity.Namespace, Adjust: identity.Adjust, Values: values,
-		}, r.env.Spec().Dex.Values)
+		}, settings.Dex.Values)
 		changed = changed || did || madeService || madeServing || madeGRPC || installed
 		if err != nil {
 			return changed, err

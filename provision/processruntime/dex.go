@@ -90,12 +90,16 @@ func (r *Runtime) waitForStorage(ctx context.Context, admin *kube.Client) error 
 // writeDexFiles writes what Dex reads when it starts; inputs is a fingerprint
 // of all that.
 func (r *Runtime) writeDexFiles(c profiles.Cluster) (changed bool, inputs string, err error) {
-	config, err := identity.ProgramConfig(steps.DexSettings(r.env, ""),
+	settings, err := steps.DexSettings(r.env, "")
+	if err != nil {
+		return false, "", err
+	}
+	config, err := identity.ProgramConfig(settings,
 		r.env.Dir.Path("dex"), r.env.Record.IssuerPort, r.internalPort(DexAdminPort))
 	if err != nil {
 		return false, "", err
 	}
-	if own, ok := r.env.Spec().Dex.Values["config"].(map[string]any); ok {
+	if own, ok := settings.Dex.Values["config"].(map[string]any); ok {
 		config = chart.Overlay(config, own)
 	}
 	text, err := yaml.Marshal(config)

@@ -145,7 +145,7 @@ func (s *suite) acceptedUsers(c profiles.Cluster) []profiles.User {
 	if c.Trust.Dex().ClientID == "" {
 		return nil
 	}
-	for _, u := range s.Spec().Dex.Users {
+	for _, u := range s.Record.Profile.People() {
 		if *u.EmailVerified || !c.Trust.Dex().NeedsVerified() {
 			accepted = append(accepted, u)
 		}
@@ -156,7 +156,7 @@ func (s *suite) acceptedUsers(c profiles.Cluster) []profiles.User {
 // logins logs every user in, also those whom the cluster must reject.
 func (s *suite) logins(ctx context.Context, c profiles.Cluster) (map[string]check.Login, error) {
 	logins := map[string]check.Login{}
-	for _, u := range s.Spec().Dex.Users {
+	for _, u := range s.Record.Profile.People() {
 		login, err := s.login(ctx, c, u)
 		if err != nil {
 			return nil, fmt.Errorf("could not log %s in: %w", u.Email, err)

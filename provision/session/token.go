@@ -83,6 +83,9 @@ func byGrant(ctx context.Context, e *environment.Environment, login identity.Log
 		if err != nil {
 			return identity.Tokens{}, err
 		}
+		if _, connector := e.Record.Profile.Person(user.Email); connector != nil {
+			return byConnector(ctx, e, login, *connector, user.Email, cmp.Or(r.Password, user.Password))
+		}
 		return login.Password(ctx, user.Email, cmp.Or(r.Password, user.Password))
 	case GrantBrowser:
 		if err := identity.Discover(ctx, login.HTTP, e.Issuer()); err != nil { // a browser would say less
@@ -161,15 +164,14 @@ func clientOf(e *environment.Environment, id string) (*profiles.Client, error) {
 
 // userOf finds a user of the environment; an empty e-mail means the first.
 func userOf(e *environment.Environment, email string) (*profiles.User, error) {
-	users := e.Spec().Dex.Users
 	if email == "" {
-		return &users[0], nil
+		return &e.Spec().Dex.Users[0], nil
 	}
-	if u := e.Record.Profile.User(email); u != nil {
+	if u, _ := e.Record.Profile.Person(email); u != nil {
 		return u, nil
 	}
 	var emails []string
-	for _, u := range users {
+	for _, u := range e.Record.Profile.People() {
 		emails = append(emails, u.Email)
 	}
 	unknown := failure.Newf(failure.Usage, "there is no user %q in environment %q", email, e.Name())

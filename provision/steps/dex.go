@@ -25,12 +25,18 @@ func DexImage(e *environment.Environment) profiles.ImagePin {
 
 // DexSettings are what Dex's configuration is made from; certificate is the
 // fingerprint of the one it serves.
-func DexSettings(e *environment.Environment, certificate string) identity.Settings {
+func DexSettings(e *environment.Environment, certificate string) (identity.Settings, error) {
 	dex := e.Spec().Dex
+	connectors, err := environment.Fill(e, dex.Connectors)
+	values, valuesErr := environment.Fill(e, dex.Values)
+	if err := errors.Join(err, valuesErr); err != nil {
+		return identity.Settings{}, fmt.Errorf("could not fill in spec.dex: %w", err)
+	}
+	dex.Connectors, dex.Values = connectors, values
 	return identity.Settings{
 		Issuer: e.Issuer(), Dex: dex, Image: DexImage(e), Certificate: certificate, BesideAPIServer: e.First().Workers == 0,
 		ClientCredentials: e.Record.Pins.DexHas(dex.Version, session.GrantClientCredentials),
-	}
+	}, nil
 }
 
 // WaitForIssuer waits until the issuer's discovery document can be read from
