@@ -38,7 +38,7 @@ var homes = map[string][]string{
 var floors = [][]string{
 	{"provision/devenvtest"},
 	{"provision"},
-	{"provision/report"},
+	{"provision/report", "provision/bundle"},
 	{"provision/kindruntime", "provision/processruntime", "provision/diagnosis", "provision/drift"},
 	{"provision/steps"},
 	{"provision/proofs"},

@@ -46,6 +46,7 @@ func upCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			nameFlag(),
 			&cli.BoolFlag{Name: "recreate", Usage: "delete and recreate what cannot be changed in place"},
+			&cli.StringFlag{Name: "bundle", Usage: "make the environment of a `FILE` that devenv bundle wrote, and of nothing else"},
 			&cli.StringFlag{Name: "from", Usage: "rebuild the environment of a `REPORT`, with new secrets"},
 			&cli.BoolFlag{Name: "no-prune", Usage: "keep users, clients, bindings, connections, charts and objects that the profile no longer has"},
 			&cli.DurationFlag{Name: "timeout", Usage: "`LIMIT` for everything together", Value: 10 * time.Minute},
@@ -66,6 +67,10 @@ func upRequest(c *cli.Context) (provision.UpRequest, error) {
 		return provision.UpRequest{}, err
 	}
 	request := provision.UpRequest{Home: home, Name: c.String("name"), Runtime: c.String("runtime"), Sources: sourcesFile(), Arguments: profileArguments(c)}
+	if c.String("bundle") != "" {
+		err := fromBundle(c, &request)
+		return request, err
+	}
 	if from := c.String("from"); from != "" {
 		request.Profile, request.Runtime, err = fromReport(c, from)
 		return request, err
@@ -79,6 +84,8 @@ func upRequest(c *cli.Context) (provision.UpRequest, error) {
 func profileArguments(c *cli.Context) string {
 	text := ""
 	switch {
+	case c.String("bundle") != "":
+		text = " --bundle " + failure.Word(c.String("bundle"))
 	case c.String("from") != "":
 		text = " --from " + failure.Word(c.String("from"))
 	case c.String("file") != "":

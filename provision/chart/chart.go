@@ -65,6 +65,24 @@ func (s Source) Load(cache string) (*helmchart.Chart, error) {
 	return chart, nil
 }
 
+// Save writes what Load reads as an archive of its own.
+func (s Source) Save(cache, to string) error {
+	chart, err := s.Load(cache)
+	if err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp(filepath.Dir(to), ".chart-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	made, err := chartutil.Save(chart, folder)
+	if err != nil {
+		return fmt.Errorf("could not pack the chart %s: %w", s.Name, err)
+	}
+	return os.Rename(made, to)
+}
+
 func (s Source) download(cache string) (string, error) {
 	from := sha256.Sum256([]byte(s.Repository)) // another repository may have another chart of that name
 	kept := filepath.Join(cache, fmt.Sprintf("%s-%s-%x.tgz", s.Name, s.Version, from[:4]))

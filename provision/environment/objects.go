@@ -22,6 +22,16 @@ func Objects(ctx context.Context, e *Environment, c profiles.Cluster) ([]kube.Ob
 	return append(manifests, own...), err
 }
 
+// ManifestSource is where a manifest comes from; a sources file may have it
+// elsewhere.
+func ManifestSource(pins profiles.Pins, m profiles.Manifest) manifest.Source {
+	return manifest.Source{
+		URL: m.URL, SHA256: m.SHA256,
+		Repository: m.Repository, Commit: m.Commit, Path: m.Path,
+		Local: pins.Manifests[m.Address()],
+	}
+}
+
 // ManifestObjects are the objects of a cluster's manifests, which are fetched
 // where they are not stored yet.
 func ManifestObjects(ctx context.Context, e *Environment, c profiles.Cluster) ([]kube.Object, error) {
@@ -34,11 +44,7 @@ func ManifestObjects(ctx context.Context, e *Environment, c profiles.Cluster) ([
 	}
 	var all []kube.Object
 	for _, m := range c.Manifests {
-		objects, err := manifest.Source{
-			URL: m.URL, SHA256: m.SHA256,
-			Repository: m.Repository, Commit: m.Commit, Path: m.Path,
-			Local: e.Record.Pins.Manifests[m.Address()],
-		}.Objects(ctx, cache)
+		objects, err := ManifestSource(e.Record.Pins, m).Objects(ctx, cache)
 		if err != nil {
 			return nil, failure.New(failure.Prerequisite, err, "without access to the network, name a file or folder for it in a sources file (DEVENV_SOURCES); see profiles/README.md")
 		}

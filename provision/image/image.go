@@ -16,9 +16,11 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
@@ -191,6 +193,30 @@ func forPlatform(index v1.ImageIndex, described v1.Descriptor) (v1.Image, error)
 		}
 	}
 	return nil, fmt.Errorf("there is none for %s", want)
+}
+
+// Fetch writes an image of a registry, for this machine's architecture, to a file
+// as `docker save` does, under a name with a tag. pinned is what is asked for; its
+// digest, if it has one, verifies what comes.
+func Fetch(ctx context.Context, pinned, ref, to string) error {
+	fail := func(err error) error { return fmt.Errorf("could not get the image %s: %w", pinned, err) }
+	asked, err := name.ParseReference(pinned)
+	if err != nil {
+		return fail(err)
+	}
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return fail(err)
+	}
+	got, err := remote.Image(asked, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
+	if err != nil {
+		return fail(err)
+	}
+	if err := tarball.WriteToFile(to, tag, got); err != nil {
+		return fail(err)
+	}
+	return nil
 }
 
 // Write writes the image as `docker save` does.

@@ -17,7 +17,7 @@ func (r *Runtime) Plan() []plan.Step {
 	list := []plan.Step{
 		step("engine", "Find container engine", nil, r.findEngine),
 		step("trust", "Create certificate authority for "+domain(e.Name()), nil, r.createCAs),
-		step("charts", "Fetch charts", needs("engine"), steps.FetchCharts(e, "dex", "cert-manager")),
+		step("charts", "Fetch charts", needs("engine"), steps.FetchCharts(e, steps.PinnedCharts...)),
 		step("node-image", "Get node image, Kubernetes "+c.KubernetesVersion, needs("engine"), r.getNodeImage(c)),
 		step("configuration", "Configure trusted issuers", needs("trust"), steps.ConfigureAuthentication(e, c)),
 		step("node", "Start node of cluster "+c.Name, r.fetchedBefore("configuration", "node-image"), r.startNode(c)),

@@ -69,6 +69,37 @@ func (s Source) Objects(ctx context.Context, cache string) ([]kube.Object, error
 	return objects, nil
 }
 
+// Save writes what Objects reads to a path that can be a Source's Local: a file,
+// or for a repository a folder.
+func (s Source) Save(ctx context.Context, cache, to string) error {
+	fail := func(err error) error { return fmt.Errorf("could not get the manifest %s: %w", s.name(), err) }
+	if s.URL != "" {
+		text, err := s.file(ctx, cache)
+		if err != nil {
+			return fail(err)
+		}
+		return os.WriteFile(to, text, 0o600)
+	}
+	files, err := s.files(ctx, filepath.Join(cache, "repositories"))
+	if err != nil {
+		return fail(err)
+	}
+	for name, read := range files {
+		text, err := read()
+		if err != nil {
+			return fail(fmt.Errorf("%s: %w", name, err))
+		}
+		path := filepath.Join(to, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s Source) read(ctx context.Context, cache string) (texts [][]byte, err error) {
 	if s.URL != "" {
 		text, err := s.file(ctx, cache)

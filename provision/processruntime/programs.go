@@ -13,8 +13,8 @@ import (
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
-// kubernetesPrograms are taken from a node image.
-var kubernetesPrograms = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
+// KubernetesPrograms are taken from a node image.
+var KubernetesPrograms = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
 
 // findPrograms finds the files of all binaries: those that the sources file
 // names, the others from the images that kind would use.
@@ -28,7 +28,7 @@ func (r *Runtime) findPrograms(ctx context.Context) (changed bool, err error) {
 	for _, c := range r.env.Spec().Clusters {
 		version := c.KubernetesVersion
 		image := pins.NodeImages[version]
-		got, did, err := r.ensureFiles(ctx, pins.Programs.Kubernetes[version], programs.Source{Image: image.Image, Archive: image.Archive}, kubernetesPrograms)
+		got, did, err := r.ensureFiles(ctx, pins.Programs.Kubernetes[version], programs.Source{Image: image.Image, Archive: image.Archive}, KubernetesPrograms)
 		if err != nil {
 			return changed, err
 		}

@@ -13,15 +13,18 @@ import (
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
-// pinnedChart is the source of a chart that devenv itself installs.
-func pinnedChart(pins profiles.Pins, name string) chart.Source {
+// PinnedCharts are the charts that devenv itself installs where pods run.
+var PinnedCharts = []string{"dex", "cert-manager"}
+
+// PinnedChart is the source of a chart that devenv itself installs.
+func PinnedChart(pins profiles.Pins, name string) chart.Source {
 	pin := pins.Charts[name]
 	return chart.Source{Name: name, Repository: pin.Repository, Path: pin.Path, Version: pin.Version, SHA256: pin.SHA256}
 }
 
-// profileChart is the source of a chart of the profile; a sources file may have
+// ProfileChart is the source of a chart of the profile; a sources file may have
 // it elsewhere.
-func profileChart(c profiles.Chart, pins profiles.Pins) chart.Source {
+func ProfileChart(c profiles.Chart, pins profiles.Pins) chart.Source {
 	if pin, ok := pins.Charts[c.Name]; ok && pin.Path != "" {
 		return chart.Source{Name: c.Name, Path: pin.Path}
 	}
@@ -38,7 +41,7 @@ func FetchCharts(e *environment.Environment, pinned ...string) plan.Ensure {
 			return false, err
 		}
 		for _, name := range pinned {
-			if _, err := pinnedChart(e.Record.Pins, name).Load(cache); err != nil {
+			if _, err := PinnedChart(e.Record.Pins, name).Load(cache); err != nil {
 				return false, failure.New(failure.Prerequisite, err, "without access to a registry, set DEVENV_SOURCES to a sources file; see profiles/README.md")
 			}
 		}
@@ -58,7 +61,7 @@ func tryProfileCharts(e *environment.Environment, cache string) error {
 	}
 	for _, c := range e.Spec().Clusters {
 		for _, x := range c.Charts {
-			loaded, err := profileChart(x, e.Record.Pins).Load(cache)
+			loaded, err := ProfileChart(x, e.Record.Pins).Load(cache)
 			if err != nil {
 				return failure.New(failure.Prerequisite, err, "without access to a network, name a folder in a sources file (DEVENV_SOURCES); see profiles/README.md")
 			}
@@ -81,7 +84,7 @@ func InstallPinnedChart(ctx context.Context, e *environment.Environment, admin *
 	if err != nil {
 		return false, err
 	}
-	if release.Chart, err = pinnedChart(e.Record.Pins, name).Load(cache); err != nil {
+	if release.Chart, err = PinnedChart(e.Record.Pins, name).Load(cache); err != nil {
 		return false, err
 	}
 	release.Values = chart.Overlay(release.Values, over)
@@ -103,7 +106,7 @@ func installProfileCharts(e *environment.Environment, c profiles.Cluster) plan.E
 		limited, cancel := context.WithTimeoutCause(ctx, workloadLimit, fmt.Errorf("the limit of %s was reached", workloadLimit))
 		defer cancel()
 		for _, x := range c.Charts {
-			loaded, err := profileChart(x, e.Record.Pins).Load(cache)
+			loaded, err := ProfileChart(x, e.Record.Pins).Load(cache)
 			if err != nil {
 				return changed, err
 			}
