@@ -46,7 +46,9 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	var bill struct{ Components []struct{ Name, Version string } }
+	var bill struct {
+		Components []struct{ Name, Version string }
+	}
 	text, err := os.ReadFile(filepath.Join(out[0], name+".cdx.json"))
 	noError(t, err)
 	noError(t, json.Unmarshal(text, &bill))
