@@ -25,14 +25,15 @@ type Cluster struct {
 	// Charts to install, in this order.
 	Charts []Chart `json:"charts,omitempty"`
 	// Objects to apply, in this order and after the charts, as in their YAML.
-	// Their strings may have placeholders. Their Deployments must come to run.
+	// Their strings may have placeholders. What has pods must come to run, Jobs
+	// must complete, and the conditions of other kinds must become good.
 	Objects []map[string]any `json:"objects,omitempty"`
 }
 
 // Manifest is objects at an address, as guides have people apply them with
 // kubectl: a YAML file (url and sha256), or a file, a folder or a kustomization
 // of a git repository (repository, commit and path). Definitions of kinds in it
-// are applied first, and waited for; its Deployments must come to run. It has no
+// are applied first, and waited for; it is waited for as for objects. It has no
 // placeholders.
 type Manifest struct {
 	// URL is the address of a file. A sources file may name a file in its place.

@@ -28,6 +28,7 @@ var homes = map[string][]string{
 	// client-go's renewing transports speak its TokenSource
 	"golang.org/x/oauth2":   {"provision/identity", "provision/devenvtest"},
 	"k8s.io/apiserver":      {"provision/authentication"},
+	"sigs.k8s.io/cli-utils": {"provision/kube"},
 	"github.com/urfave/cli": {"cmd/devenv"},
 
 	"github.com/google/go-containerregistry": {"provision/programs", "provision/image"},

@@ -66,6 +66,12 @@ func (d *login) workloads(ctx context.Context) finding {
 			}
 			count++
 		}
+		for _, o := range kube.Awaited(objects) {
+			if err := admin.Ready(ctx, o); err != nil {
+				return failed(fmt.Sprintf("%s in cluster %s is not ready: %v", kube.NameOf(o), c.Name, err), d.again())
+			}
+			count++
+		}
 	}
-	return ok(fmt.Sprintf("%d Deployments of the profile run", count))
+	return ok(fmt.Sprintf("%d workloads of the profile run", count))
 }

@@ -188,15 +188,23 @@ func (c *Client) neverReady(ctx context.Context, d *appsv1.Deployment, still sti
 		if !slices.Equal(images(pod.Spec), images(d.Spec.Template.Spec)) {
 			continue // of an earlier version, and about to be replaced
 		}
-		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
-			if w := s.State.Waiting; w != nil && slices.Contains(neverStarts, w.Reason) {
-				return fmt.Errorf("the image %s cannot be pulled: %s", s.Image, w.Reason)
-			}
+		if err := neverStarting(pod); err != nil {
+			return err
 		}
 	}
 	for _, pod := range newest(d, pods.Items) {
 		if err := errors.Join(c.notReady(ctx, still, pod), crashLooping(still, pod)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// neverStarting is an image that a pod does not get; nil where there is none.
+func neverStarting(pod corev1.Pod) error {
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil && slices.Contains(neverStarts, w.Reason) {
+			return fmt.Errorf("the image %s cannot be pulled: %s", s.Image, w.Reason)
 		}
 	}
 	return nil

@@ -35,6 +35,14 @@ func (s *suite) workloads(ctx context.Context) []check.Result {
 			}
 			results = append(results, s.about(c, result)...)
 		}
+		for _, o := range kube.Awaited(objects) {
+			result := check.Result{Group: "workload", Name: kube.NameOf(o) + " is ready", OK: true}
+			if err := admin.Ready(ctx, o); err != nil {
+				result.OK, result.Detail = false, err.Error()
+				broken = append(broken, kube.NameOf(o))
+			}
+			results = append(results, s.about(c, result)...)
+		}
 	}
 	probes := make([]proof, len(s.Spec().Probes))
 	for i, p := range s.Spec().Probes {

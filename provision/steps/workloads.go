@@ -98,7 +98,8 @@ func applyObjects(e *environment.Environment, c profiles.Cluster) plan.Ensure {
 	}
 }
 
-// applyAll applies objects, and waits until the Deployments among them run.
+// applyAll applies objects, and waits until those among them run that do, and
+// until the others are what they shall be.
 func applyAll(ctx context.Context, e *environment.Environment, c profiles.Cluster, objects []kube.Object) (changed bool, err error) {
 	admin, err := e.Admin(c.Name)
 	if err != nil {
@@ -111,6 +112,11 @@ func applyAll(ctx context.Context, e *environment.Environment, c profiles.Cluste
 	defer cancel()
 	for _, d := range kube.Deployments(objects) {
 		if err := admin.WaitAvailable(ctx, d.Namespace, d.Name); err != nil {
+			return changed, failure.New(failure.Provisioning, err, "see which proofs that leaves open: devenv check"+record.NameFlag(e.Name()))
+		}
+	}
+	for _, o := range kube.Awaited(objects) {
+		if err := admin.WaitReady(ctx, o); err != nil {
 			return changed, failure.New(failure.Provisioning, err, "see which proofs that leaves open: devenv check"+record.NameFlag(e.Name()))
 		}
 	}
