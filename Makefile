@@ -67,6 +67,11 @@ lint: ## gofmt, go vet, staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+.PHONY: tidy
+tidy: ## go.mod and go.sum, here and in the sample project, which has this one's dependencies
+	go mod tidy
+	cd e2e/sample && go mod tidy
+
 .PHONY: lab
 lab: ## images from source, where no registry answers; prints the sources file
 	@go run ./e2e/lab
