@@ -200,6 +200,22 @@ func nothingLeft(t *testing.T, name string) {
 }
 
 // volumes are the names of all volumes; kind's nodes have anonymous ones.
+// emptied waits until nothing is left in a state folder, and wants nothing of it
+// to run.
+func emptied(t *testing.T, state, after string) {
+	t.Helper()
+	eventually(t, "the environment to go after "+after, 20*time.Second, func() error {
+		entries, err := os.ReadDir(state)
+		if err == nil && len(entries) > 0 {
+			err = fmt.Errorf("%s is there", entries[0].Name())
+		}
+		return err
+	})
+	if out, err := exec.Command("pgrep", "--full", "--list-full", state).Output(); err == nil {
+		t.Errorf("after %s these run:\n%s", after, out)
+	}
+}
+
 func volumes(t *testing.T) string { return docker(t, "volume", "ls", "-q") }
 
 func listen(t testing.TB) net.Listener {

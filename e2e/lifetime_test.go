@@ -41,19 +41,7 @@ func TestLifetime(t *testing.T) {
 		noError(t, json.Unmarshal(text, &record))
 		return record.PID
 	}
-	gone := func(what string) {
-		t.Helper()
-		eventually(t, what, 20*time.Second, func() error {
-			entries, err := os.ReadDir(state)
-			if err == nil && len(entries) > 0 {
-				err = fmt.Errorf("%s is there", entries[0].Name())
-			}
-			return err
-		})
-		if out, err := exec.Command("pgrep", "--full", "--list-full", folder).Output(); err == nil {
-			t.Errorf("after %s these run:\n%s", what, out)
-		}
-	}
+	gone := func(after string) { t.Helper(); emptied(t, state, after) }
 
 	first := owner()
 	pid := fmt.Sprint(first.Process.Pid)

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,19 +27,7 @@ func TestSample(t *testing.T) {
 		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		return c
 	}
-	gone := func(after string) {
-		t.Helper()
-		eventually(t, "the environment to go after "+after, 20*time.Second, func() error {
-			entries, err := os.ReadDir(state)
-			if err == nil && len(entries) > 0 {
-				err = fmt.Errorf("%s is there", entries[0].Name())
-			}
-			return err
-		})
-		if out, err := exec.Command("pgrep", "--full", "--list-full", state).Output(); err == nil {
-			t.Errorf("after %s these run:\n%s", after, out)
-		}
-	}
+	gone := func(after string) { t.Helper(); emptied(t, state, after) }
 	edit := exec.Command("go", "mod", "edit", "-replace=github.com/devenv-oidc/devenv="+here)
 	edit.Dir = folder
 	if out, err := edit.CombinedOutput(); err != nil {
