@@ -21,14 +21,15 @@ type action struct {
 	Runs        struct {
 		Using string `json:"using"`
 		Steps []struct {
-			ID    string            `json:"id,omitempty"`
-			Name  string            `json:"name"`
-			If    string            `json:"if,omitempty"`
-			Shell string            `json:"shell,omitempty"`
-			Env   map[string]string `json:"env,omitempty"`
-			Run   string            `json:"run,omitempty"`
-			Uses  string            `json:"uses,omitempty"`
-			With  map[string]string `json:"with,omitempty"`
+			ID       string            `json:"id,omitempty"`
+			Name     string            `json:"name"`
+			If       string            `json:"if,omitempty"`
+			Continue bool              `json:"continue-on-error,omitempty"`
+			Shell    string            `json:"shell,omitempty"`
+			Env      map[string]string `json:"env,omitempty"`
+			Run      string            `json:"run,omitempty"`
+			Uses     string            `json:"uses,omitempty"`
+			With     map[string]string `json:"with,omitempty"`
 		} `json:"steps"`
 	} `json:"runs"`
 }

@@ -52,7 +52,7 @@ func TestSample(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "a report of the environment is in "+reports) {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if files, err := filepath.Glob(filepath.Join(reports, "test-*-TestInterrupted-*.tar.gz")); err != nil || len(files) != 1 {
+	if files, err := filepath.Glob(filepath.Join(reports, "test-*-TestInterrupted-*.zip")); err != nil || len(files) != 1 {
 		t.Errorf("reports: %v, %v", files, err)
 	}
 	gone("a test that failed")

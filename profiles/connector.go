@@ -68,6 +68,9 @@ func (m *report) connectors(e *Environment, emails map[string]bool) {
 				m.add(fmt.Sprintf("%s.users[%d].email", path, j), "%q stands there twice", u.Email)
 			}
 			emails[key] = true
+			if u.Password == "" && !strings.HasPrefix(c.Type, "mock") {
+				m.add(fmt.Sprintf("%s.users[%d].password", path, j), "is missing: only that provider knows it")
+			}
 		}
 	}
 	if config, _ := e.Spec.Dex.Values["config"].(map[string]any); config["connectors"] != nil && len(e.Spec.Dex.Connectors) > 0 {

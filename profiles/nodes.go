@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -76,9 +77,17 @@ func (m *report) nodes(e *Environment, path string, c Cluster) {
 		if p.ContainerPort == e.Spec.Dex.Port || p.ContainerPort == 6443 {
 			m.add(at+".containerPort", "%d is %s", p.ContainerPort, map[bool]string{true: "the API server's", false: "the issuer's, spec.dex.port"}[p.ContainerPort == 6443])
 		}
-		for j, other := range c.ExtraPortMappings[:i] {
-			if p.HostPort != 0 && p.HostPort == other.HostPort && p.ListenAddress == other.ListenAddress && p.Protocol == other.Protocol {
-				m.add(at+".hostPort", "%d is that of extraPortMappings[%d], too", p.HostPort, j)
+		for _, other := range e.Spec.Clusters {
+			for j, q := range other.ExtraPortMappings {
+				if other.Name == c.Name && j >= i {
+					break
+				}
+				if p.HostPort != 0 && p.HostPort == q.HostPort && cmp.Or(p.ListenAddress, "127.0.0.1") == cmp.Or(q.ListenAddress, "127.0.0.1") && cmp.Or(p.Protocol, "TCP") == cmp.Or(q.Protocol, "TCP") {
+					m.add(at+".hostPort", "%d is that of extraPortMappings[%d] of cluster %s, too", p.HostPort, j, other.Name)
+				}
+			}
+			if other.Name == c.Name {
+				break // each pair once
 			}
 		}
 	}

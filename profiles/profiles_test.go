@@ -157,7 +157,7 @@ func TestMistakes(t *testing.T) {
 		"spec.serviceBindings=[{endpoint: a, cluster: main, user: x@example.com, group: g, resource: r, cookie: c, signingKey: k}]":   `spec.serviceBindings[0].user: there is no user "x@example.com"`,
 		"spec.clusters[0].workers=-1":                                                                                           "spec.clusters[0].workers: ",
 		"spec.clusters[0].extraPortMappings=[{containerPort: 6443}]":                                                            "spec.clusters[0].extraPortMappings[0].containerPort: 6443 is the API server's",
-		"spec.clusters[0].extraPortMappings=[{containerPort: 1, hostPort: 2}, {containerPort: 3, hostPort: 2}]":                 "spec.clusters[0].extraPortMappings[1].hostPort: 2 is that of extraPortMappings[0], too",
+		"spec.clusters[0].extraPortMappings=[{containerPort: 1, hostPort: 2}, {containerPort: 3, hostPort: 2}]":                 "spec.clusters[0].extraPortMappings[1].hostPort: 2 is that of extraPortMappings[0] of cluster main, too",
 		"spec.clusters[0].extraMounts=[{hostPath: /tmp, containerPath: /etc/devenv/x}]":                                         "spec.clusters[0].extraMounts[0].containerPath: devenv has its own files in /etc/devenv",
 		"spec.clusters[0].extraMounts=[{hostPath: /tmp, containerPath: /etc}]":                                                  "spec.clusters[0].extraMounts[0].containerPath: devenv has its own",
 		`spec.clusters[0].kubeadmConfigPatches=["kind: ClusterConfiguration\napiServer: {extraArgs: {oidc-client-id: x}}"]`:     "spec.clusters[0].kubeadmConfigPatches[0]: apiServer.extraArgs.oidc-client-id is devenv's; use trust.flags",
@@ -176,6 +176,7 @@ func TestMistakes(t *testing.T) {
 		"spec.dex.connectors=[{type: oidc, id: a, config: {redirectURI: '${issuers}'}}]":                                        "spec.dex.connectors[0].config: there is no placeholder ${issuers}",
 		"spec.dex.values.config={frontend: {issuer: '${x}'}}":                                                                   "spec.dex.values.config: there is no placeholder ${x}",
 		"spec.expectations[0].user=nobody@example.com":                                                                          `spec.expectations[0].user: there is no user "nobody@example.com"`,
+		"spec.dex.connectors=[{type: oidc, id: a, users: [{email: x@example.com}]}]":                                            "spec.dex.connectors[0].users[0].password: is missing",
 		"kind=Environmnt": "kind: ",
 		"spec.dexx={}":    `spec.dexx: unknown field, did you mean "dex"?`,
 	} {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/process"
 	"github.com/devenv-oidc/devenv/provision/processruntime"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/session"
@@ -84,6 +85,11 @@ func (e *Environment) remove(ctx context.Context) (changed bool, err error) {
 // removeFiles deletes the entries in the user's kubeconfigs and the state
 // folder.
 func removeFiles(e *environment.Environment) (changed bool, err error) {
+	defer func() {
+		if err == nil { // last, for it ends what another error leaves
+			err = process.StopReaper(context.Background(), string(e.Dir))
+		}
+	}()
 	unmerged, err := session.Unmerge(e)
 	if err != nil {
 		return unmerged, err

@@ -162,9 +162,14 @@ func useless(dir state.Dir, olderThan time.Duration) string {
 	return ""
 }
 
+// collectLimit is how long an `up` cares for others.
+const collectLimit = 30 * time.Second
+
 // collectBeside deletes other environments whose lifetime is over, for which no
 // reaper is there: after a restart of the machine, or where somebody killed it.
 func collectBeside(ctx context.Context, r UpRequest) {
+	ctx, cancel := context.WithTimeout(ctx, collectLimit)
+	defer cancel()
 	names, err := r.Home.Names()
 	if err != nil {
 		return

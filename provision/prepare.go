@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,9 +67,9 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 	if r.NoPrune && old != nil {
 		wanted.KeepLogins(old)
 	}
-	wanted.Created = time.Now().Round(time.Second)
+	wanted.Created, wanted.Plugin = time.Now().Round(time.Second), r.Plugin
 	if old != nil {
-		wanted.Created = old.Created
+		wanted.Created, wanted.Plugin = old.Created, cmp.Or(r.Plugin, old.Plugin)
 	}
 	e := newEnvironment(r.Home, wanted)
 	e.env.NoPrune = r.NoPrune

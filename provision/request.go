@@ -28,7 +28,8 @@ type UpRequest struct {
 	// that devenv made and the profile does not have.
 	NoPrune bool
 	// Plugin is the path of the devenv that the kubeconfig which Up writes calls for
-	// tokens. Without it that kubeconfig holds one, and is useless when it expires.
+	// tokens; the one that the environment had, without it. Where it never had one,
+	// that kubeconfig holds a token, and is useless when it expires.
 	Plugin string
 	// TTL is how long the environment lives from now on; nil keeps what was said
 	// before, 0 makes it endless.

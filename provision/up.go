@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/devenv-oidc/devenv/provision/lifetime"
 	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/progress"
 	"github.com/devenv-oidc/devenv/provision/session"
@@ -29,13 +30,12 @@ func lockedUp(ctx context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	defer unlock()
-	collectBeside(ctx, r)
-
 	if r.Timeout == 0 {
 		r.Timeout = defaultTimeout
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("the limit of %s was reached", r.Timeout))
 	defer cancel()
+	collectBeside(limited, r)
 	return up(ctx, limited, r)
 }
 
@@ -52,7 +52,14 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 	defer stop()
 	timings, err := plan.Run(limited, e.runtime.Plan(), r.Progress)
 	if other, ok := e.fallback(ctx, err); ok {
+		lives, readErr := lifetime.Read(e.env.Dir)
+		if readErr != nil {
+			return nil, readErr
+		}
 		if _, err := e.remove(ctx); err != nil {
+			return nil, err
+		}
+		if err := lives.Write(e.env.Dir); err != nil {
 			return nil, err
 		}
 		r.note(withoutPods(stepsOwn(err)))
@@ -63,7 +70,7 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 	if err != nil {
 		return nil, e.failed(ctx, err)
 	}
-	if err := session.WriteUserKubeconfig(ctx, e.env, r.Plugin); err != nil {
+	if err := session.WriteUserKubeconfig(ctx, e.env, e.env.Record.Plugin); err != nil {
 		return nil, err
 	}
 	return e, e.env.Save()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -106,9 +107,22 @@ func (r *recorder) Emit(e progress.Event) {
 	r.Sink.Emit(e)
 }
 
-// writeJUnit writes the steps of an `up` that ended with err to a file. One that
-// failed outside of any step has a case of its own.
-func (r *recorder) writeJUnit(file string, upErr error) error {
+// openJUnit empties the file that the steps go to, before anything is made: what
+// an earlier run wrote must not be taken for this one's. nil where none is named.
+func (r *recorder) openJUnit(file string) (*os.File, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, failure.New(failure.Usage, fmt.Errorf("could not write --junit: %w", err))
+	}
+	return f, nil
+}
+
+// writeJUnit writes the steps of an `up` that ended with upErr, and closes the
+// file. One that failed outside of any step has a case of its own.
+func (r *recorder) writeJUnit(f *os.File, upErr error) error {
 	suite := &junitSuite{Name: "devenv up"}
 	for _, e := range r.steps {
 		c := junitCase{Class: "devenv.up", Name: e.Title, Time: fmt.Sprintf("%.3f", e.Seconds)}
@@ -123,14 +137,7 @@ func (r *recorder) writeJUnit(file string, upErr error) error {
 	if upErr != nil && suite.Failures == 0 {
 		suite.add(junitCase{Class: "devenv.up", Name: "up", Failure: &junitText{upErr.Error()}})
 	}
-	f, err := os.Create(file)
-	if err == nil {
-		err = suite.write(f)
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-	}
-	if err != nil {
+	if err := errors.Join(suite.write(f), f.Close()); err != nil {
 		return failure.New(failure.Usage, fmt.Errorf("could not write --junit: %w", err))
 	}
 	return nil

@@ -100,42 +100,51 @@ func profileArguments(c *cli.Context) string {
 }
 
 func up(c *cli.Context) error {
-	request, err := upRequest(c)
+	steps := &recorder{}
+	junit, err := steps.openJUnit(c.String("junit"))
 	if err != nil {
 		return err
 	}
-	request.Recreate, request.NoPrune, request.Timeout = c.Bool("recreate"), c.Bool("no-prune"), c.Duration("timeout")
-	if request.Plugin, err = os.Executable(); err != nil {
-		return err
+	e, status, err := upWith(c, steps)
+	if junit != nil {
+		err = errors.Join(err, steps.writeJUnit(junit, err))
 	}
-	if err := setLifetime(c, &request); err != nil {
-		return err
+	if err := summarize(steps, c.String("name"), status, err); err != nil { // the page is not what counts
+		fmt.Fprintf(c.App.ErrWriter, "warning: %v\n", err)
 	}
-	asJSON := c.String("output") == "json"
-	done, unfold := func() {}, func() {}
-	if asJSON {
-		request.Progress = progress.JSON(c.App.Writer)
-	} else {
-		unfold = foldLog(c.App.ErrWriter, "devenv up: environment "+request.Name)
-		fmt.Fprintf(c.App.ErrWriter, "environment %s, profile %s\n", request.Name, request.Profile.Metadata.Name)
-		request.Progress, done = narrate(c.App.ErrWriter)
-	}
-	steps := &recorder{Sink: request.Progress}
-	request.Progress = steps
-	e, status, err := upAndLook(c.Context, request)
-	done()
-	unfold()
-	if file := c.String("junit"); file != "" {
-		err = errors.Join(err, steps.writeJUnit(file, err))
-	}
-	err = errors.Join(err, summarize(steps, request.Name, status, err))
 	switch {
 	case err != nil:
 		return err
-	case asJSON:
+	case c.String("output") == "json":
 		return printJSONLine(c.App.Writer, status)
 	}
 	return printReady(c.App.Writer, e, status)
+}
+
+// upWith is `up` without what is printed at its end; steps hears of all.
+func upWith(c *cli.Context, steps *recorder) (*provision.Environment, *provision.Status, error) {
+	request, err := upRequest(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	request.Recreate, request.NoPrune, request.Timeout = c.Bool("recreate"), c.Bool("no-prune"), c.Duration("timeout")
+	if request.Plugin, err = os.Executable(); err != nil {
+		return nil, nil, err
+	}
+	if err := setLifetime(c, &request); err != nil {
+		return nil, nil, err
+	}
+	done := func() {}
+	if c.String("output") == "json" {
+		steps.Sink = progress.JSON(c.App.Writer)
+	} else {
+		defer foldLog(c.App.ErrWriter, "devenv up: environment "+request.Name)()
+		fmt.Fprintf(c.App.ErrWriter, "environment %s, profile %s\n", request.Name, request.Profile.Metadata.Name)
+		steps.Sink, done = narrate(c.App.ErrWriter)
+	}
+	defer func() { done() }()
+	request.Progress = steps
+	return upAndLook(c.Context, request)
 }
 
 func upAndLook(ctx context.Context, r provision.UpRequest) (*provision.Environment, *provision.Status, error) {

@@ -110,7 +110,7 @@ func (c *collector) put(what, path string, make func(to string) error) (string, 
 func (c *collector) archive(ctx context.Context, ref, pinned, archive string) (path string, err error) {
 	name := hex.EncodeToString(hash(ref + archive))[:16] + ".tar"
 	if archive != "" {
-		name = filepath.Base(archive) // it may hold several
+		name = hex.EncodeToString(hash(archive))[:8] + "-" + filepath.Base(archive) // it may hold several
 	}
 	return c.put("image "+ref, filepath.Join("images", name), func(to string) error {
 		if archive != "" {
@@ -128,6 +128,7 @@ func (c *collector) pin(ctx context.Context, pin profiles.ImagePin) (profiles.Im
 
 // images are all that run on nodes, and the nodes' own.
 func (c *collector) images(ctx context.Context) error {
+	c.profile.Spec.Clusters = slices.Clone(c.profile.Spec.Clusters)
 	for i := range c.profile.Spec.Clusters {
 		k := &c.profile.Spec.Clusters[i]
 		node := c.Pins.NodeImages[k.KubernetesVersion]
@@ -135,6 +136,12 @@ func (c *collector) images(ctx context.Context) error {
 			node = profiles.NodeImagePin{Image: k.Image}
 		}
 		ref, _, _ := strings.Cut(node.Image, "@")
+		if node.Archive == "" { // a name of its own: an engine may have another image under this one
+			ref += "-" + hex.EncodeToString(hash(node.Image))[:8]
+		}
+		if other, taken := c.sources.NodeImages[k.KubernetesVersion]; taken && other.Image != ref {
+			return fmt.Errorf("clusters with Kubernetes %s have two node images, %s and %s, and a bundle can hold one", k.KubernetesVersion, other.Image, ref)
+		}
 		path, err := c.archive(ctx, ref, node.Image, node.Archive)
 		if err != nil {
 			return err

@@ -276,7 +276,7 @@ func keepReport(t testing.TB, e *provision.Environment, name string) {
 		t.Logf("devenv: no report: %v", err)
 		return
 	}
-	file := filepath.Join(folder, fmt.Sprintf("%s-%s-%d.tar.gz", name, strings.Trim(unfit.ReplaceAllString(t.Name(), "-"), "-"), os.Getpid()))
+	file := filepath.Join(folder, fmt.Sprintf("%s-%s-%d.zip", name, strings.Trim(unfit.ReplaceAllString(t.Name(), "-"), "-"), os.Getpid()))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the test's own is over
 	defer cancel()
 	if err := e.Report(ctx, "devenvtest", file); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/devenv-oidc/devenv/profiles"
@@ -56,7 +57,10 @@ func (r *Runtime) load(ctx context.Context, clusters, images []string, did func(
 
 // local finds what a name or path stands for.
 func (r *Runtime) local(ctx context.Context, what string) (list []cluster.LocalImage, closeArchive func(), err error) {
-	if _, err := os.Stat(what); err == nil || strings.ContainsAny(what[:1], "./") || strings.HasSuffix(what, ".tar") {
+	if what == "" {
+		return nil, nil, failure.Newf(failure.Usage, "an image has no name")
+	}
+	if isArchive(what) {
 		archive, err := image.Open(what)
 		if err != nil {
 			return nil, nil, failure.New(failure.Usage, err, "name an image of "+r.engine.Command+", what docker save wrote, or an OCI layout")
@@ -77,6 +81,19 @@ func (r *Runtime) local(ctx context.Context, what string) (list []cluster.LocalI
 			fmt.Sprintf("build it: %s build --tag %s .", absent.Command, what), fmt.Sprintf("or pull it: %s pull %s", absent.Command, what))
 	}
 	return []cluster.LocalImage{found}, func() {}, err
+}
+
+// isArchive tells a path from an image's name: a folder of that name may be
+// anything, unless it is a layout.
+func isArchive(what string) bool {
+	if strings.HasPrefix(what, ".") || strings.HasPrefix(what, "/") || strings.HasSuffix(what, ".tar") {
+		return true
+	}
+	info, err := os.Stat(what)
+	if err == nil && info.IsDir() {
+		_, err = os.Stat(filepath.Join(what, "oci-layout"))
+	}
+	return err == nil
 }
 
 // loadProfileImages loads what the profile names for a cluster.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
@@ -45,6 +46,9 @@ func (c *Client) WaitReady(ctx context.Context, o Object) error {
 	still := stillness{}
 	err := Poll(ctx, NameOf(o), func(ctx context.Context) error {
 		live, err := c.live(ctx, o)
+		if apierrors.IsNotFound(err) && deletesItself(o) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -69,11 +73,20 @@ func (c *Client) WaitReady(ctx context.Context, o Object) error {
 // Ready says whether an object is what it shall be: nil, or why not.
 func (c *Client) Ready(ctx context.Context, o Object) error {
 	live, err := c.live(ctx, o)
+	if apierrors.IsNotFound(err) && deletesItself(o) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	_, err = readiness(live)
 	return c.withPods(ctx, o, err)
+}
+
+// deletesItself says whether an object is gone when it is done.
+func deletesItself(o Object) bool {
+	_, limited, _ := unstructured.NestedFieldNoCopy(o, "spec", "ttlSecondsAfterFinished")
+	return o["kind"] == "Job" && limited
 }
 
 func (c *Client) live(ctx context.Context, o Object) (*unstructured.Unstructured, error) {

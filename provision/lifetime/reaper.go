@@ -3,6 +3,7 @@ package lifetime
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/devenv-oidc/devenv/provision/process"
@@ -12,7 +13,7 @@ import (
 // engineVariables are what container engines read to find themselves: the
 // reaper asks the one that its `up` asked.
 var engineVariables = []string{
-	"PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DEVENV_HOME",
+	"PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME",
 	"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
 	"CONTAINER_HOST", "CONTAINER_CONNECTION", "CONTAINERD_ADDRESS", "CONTAINERD_NAMESPACE",
 	"KIND_EXPERIMENTAL_DOCKER_NETWORK", "KIND_EXPERIMENTAL_PODMAN_NETWORK",
@@ -32,6 +33,7 @@ func StartReaper(ctx context.Context, dir state.Dir, arguments []string) error {
 			environ = append(environ, name+"="+value)
 		}
 	}
+	environ = append(environ, "DEVENV_HOME="+filepath.Dir(string(dir))) // it works in another folder
 	reaper := process.Process{
 		Folder: string(dir), Name: process.Reaper, Program: program,
 		Args: append([]string{program}, arguments...), Env: environ, Inputs: strings.Join(environ, "\x00"),

@@ -88,7 +88,7 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	}
 	slices.Reverse(all)
 	for _, r := range append(all, strays(folder+string(filepath.Separator))...) {
-		if !r.Alive() || r.PID == os.Getpid() { // the reaper, at its work
+		if !r.Alive() || filepath.Base(r.Name) == Reaper { // which is needed until all is gone
 			continue
 		}
 		if err := r.stop(ctx, haste); err != nil {
@@ -102,6 +102,17 @@ func StopAll(ctx context.Context, folder string) (names []string, err error) {
 // Reaper is the name of the process that deletes an environment when its time is
 // over. It is nobody's data: where nothing else is left, nothing is.
 const Reaper = "reaper"
+
+// StopReaper ends an environment's reaper, unless it is this very process.
+func StopReaper(ctx context.Context, folder string) error {
+	var failed error
+	for _, r := range strays(filepath.Join(folder, Reaper)) {
+		if r.PID != os.Getpid() {
+			failed = errors.Join(failed, r.stop(ctx, haste))
+		}
+	}
+	return failed
+}
 
 // MarkedUnder lists the folders below dir, each with the process's name, of the
 // processes that run there, whether the folders still exist or not.

@@ -23,6 +23,9 @@ import (
 type Record struct {
 	// Name of the environment.
 	Name string `json:"name"`
+	// Plugin is the devenv that the kubeconfig for the first user calls for tokens;
+	// empty where that kubeconfig holds one.
+	Plugin string `json:"plugin,omitempty"`
 	// Created is when the environment was first asked for; zero in records from
 	// before there was this field.
 	Created time.Time `json:"created,omitzero"`

@@ -3,6 +3,7 @@ package record
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"path/filepath"
 	"slices"
 
 	"github.com/devenv-oidc/devenv/profiles"
@@ -13,12 +14,15 @@ import (
 // ports. What an earlier record chose stays; old is nil where there is none.
 //
 // Ports of other environments are left to them, also while those do not run.
-func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.Environment, old *Record) (*Record, error) {
+func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.Environment, old *Record) (_ *Record, err error) {
 	r := &Record{Name: name, Runtime: runtime.Name, Profile: *profile}
 	if old == nil {
 		old = &Record{}
 	}
 	r.Engine, r.Timings = old.Engine, old.Timings
+	if r.Profile.Spec.Clusters, err = absoluteMounts(profile.Spec.Clusters); err != nil {
+		return nil, err
+	}
 	r.Profile.Spec.Dex.Users = resolveUsers(profile.Spec.Dex.Users, old)
 	r.Profile.Spec.Dex.Clients = resolveClients(profile.Spec.Dex.Clients, old)
 	r.Random = randomKeys(profile, old.Random)
@@ -27,6 +31,24 @@ func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.En
 		return nil, err
 	}
 	return r, r.resolvePorts(runtime, old, taken)
+}
+
+// absoluteMounts makes the paths of mounts those of this folder: a later `up` may
+// be run in another one.
+func absoluteMounts(clusters []profiles.Cluster) ([]profiles.Cluster, error) {
+	clusters = slices.Clone(clusters)
+	for i := range clusters {
+		c := &clusters[i]
+		c.ExtraMounts = slices.Clone(c.ExtraMounts)
+		for j := range c.ExtraMounts {
+			path, err := filepath.Abs(c.ExtraMounts[j].HostPath)
+			if err != nil {
+				return nil, err
+			}
+			c.ExtraMounts[j].HostPath = path
+		}
+	}
+	return clusters, nil
 }
 
 func resolveUsers(users []profiles.User, old *Record) []profiles.User {

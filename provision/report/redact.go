@@ -67,9 +67,9 @@ var patterns = []struct {
 	{"password", regexp.MustCompile(`://[^/\s:@"]+:([^/\s@"]+)@`)}, // of a URL, as a proxy has
 	{"token", regexp.MustCompile(`(?i)bearer[ +:=]+"?([A-Za-z0-9._~+/-]{8,}=*)`)},
 	{"cookie", regexp.MustCompile(`(?i)(?:set-)?cookie"?: *"?([^\r\n"]+)`)},
-	{"secret", regexp.MustCompile(`(?i)(?:access_token|refresh_token|id_token|client_secret|device_code|code_verifier|password|passwd)(?:=|%3D)([^&\s"',;]{4,})`)},
-	{"secret", regexp.MustCompile(`(?im)^[\s-]*(?:password|passwd|client_?secret|refresh_?token): +["']?([^\s"']{4,})`)}, // in YAML
-	{"secret", regexp.MustCompile(`(?i)"(?:access_token|refresh_token|id_token|client_secret|device_code|client-key-data|token)" ?: ?"([^"]{4,})"`)},
+	{"secret", regexp.MustCompile(`(?i)(?:access_token|refresh_token|id_token|client_secret|device_code|code_verifier|password|passwd|bindpw)(?:=|%3D)([^&\s"',;]{4,})`)},
+	{"secret", regexp.MustCompile(`(?im)^[\s-]*(?:password|passwd|client_?secret|bindPW|refresh_?token): +["']?([^\s"']{4,})`)}, // in YAML
+	{"secret", regexp.MustCompile(`(?i)"(?:access_token|refresh_token|id_token|client_secret|device_code|client-key-data|token|password|clientSecret|bindPW)" ?: ?"([^"]{4,})"`)},
 	{"key", regexp.MustCompile(`"(?:d|dp|dq|qi|p|q|k)" ?: ?"([A-Za-z0-9_=-]{16,})"`)}, // of a JSON Web Key (RFC 7518, section 6)
 	{"key", regexp.MustCompile(`client-key-data: *([A-Za-z0-9+/=]+)`)},
 }

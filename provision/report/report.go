@@ -177,6 +177,9 @@ func (c *collector) profile(context.Context) error {
 			client.Secret = c.redactor.placeholder("client-secret", client.Secret)
 		}
 	}
+	hide := func(value string) string { return c.redactor.placeholder("secret", value) }
+	profile.Spec.Dex.Connectors = eachSecretField(profile.Spec.Dex.Connectors, hide)
+	profile.Spec.Dex.Values = eachSecretField(profile.Spec.Dex.Values, hide)
 	c.report.Profile = profile
 	text, err := yaml.Marshal(profile)
 	c.add("profile.yaml", text)

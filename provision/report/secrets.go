@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ import (
 // the patterns see.
 func learn(ctx context.Context, e *environment.Environment, r *redactor) {
 	names := namesIn(e.Spec())
-	for _, u := range e.Spec().Dex.Users {
+	for _, u := range e.Record.Profile.People() {
 		if !strings.Contains(names, u.Password) {
 			r.know("password", u.Password)
 		}
@@ -33,6 +34,14 @@ func learn(ctx context.Context, e *environment.Environment, r *redactor) {
 		if !strings.Contains(names, c.Secret) {
 			r.know("client-secret", c.Secret)
 		}
+	}
+	for _, part := range []any{e.Spec().Dex.Connectors, e.Spec().Dex.Values} {
+		eachSecretField(part, func(value string) string {
+			if !strings.Contains(names, value) {
+				r.know("secret", value)
+			}
+			return value
+		})
 	}
 	for _, value := range e.Record.Random {
 		r.know("random", value)
@@ -43,6 +52,50 @@ func learn(ctx context.Context, e *environment.Environment, r *redactor) {
 	learnFiles(string(e.Dir), r)
 	for _, c := range e.Spec().Clusters {
 		learnCluster(ctx, e, c.Name, r)
+	}
+}
+
+// secretField are fields of Dex's configuration that hold secrets: clientSecret,
+// bindPW, rootPassword …
+var secretField = regexp.MustCompile(`(?i)secret|passw|pw$|token$|key$`)
+
+// eachSecretField returns a copy of a part of a profile in which the values of
+// fields for secrets are what replace makes of them.
+func eachSecretField[T any](part T, replace func(value string) string) T {
+	var tree any
+	var copied T
+	text, err := json.Marshal(part)
+	if err == nil {
+		err = json.Unmarshal(text, &tree)
+	}
+	if err == nil {
+		replaceFields(tree, replace)
+		text, err = json.Marshal(tree)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &copied)
+	}
+	if err != nil { // it was read from a profile: then nothing of it is shown
+		var none T
+		return none
+	}
+	return copied
+}
+
+func replaceFields(tree any, replace func(string) string) {
+	switch node := tree.(type) {
+	case []any:
+		for _, item := range node {
+			replaceFields(item, replace)
+		}
+	case map[string]any:
+		for name, value := range node {
+			if text, ok := value.(string); ok && text != "" && secretField.MatchString(name) {
+				node[name] = replace(text)
+				continue
+			}
+			replaceFields(value, replace)
+		}
 	}
 }
 
