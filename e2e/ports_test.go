@@ -78,7 +78,7 @@ func TestPortTakenUnderneath(t *testing.T) {
 	const name = "e2e-raced"
 	sources := racingSources(t)
 	r := runWith(t, []string{"DEVENV_SOURCES=" + sources}, "up", "--name", name, "--runtime", "process")
-	r.wants(t, 3, "error: ", "127.0.0.1 is taken", "hint: see what listens there: ss -ltnp", "hint: or let devenv choose other ports: devenv down --name "+name)
+	r.wants(t, 3, "after it was chosen: choosing other ports", "error: ", "127.0.0.1 is taken", "hint: see what listens there: ss -ltnp", "hint: or let devenv choose other ports: devenv down --name "+name)
 	kill(t, running(t, name)...)
 	must(t, "down", "--name", name)
 	noProcessLeft(t, name)

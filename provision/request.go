@@ -45,6 +45,8 @@ type UpRequest struct {
 	// Timeout for everything together; 10 minutes when 0.
 	Timeout  time.Duration
 	Progress progress.Sink
+
+	otherPorts bool // were chosen already
 }
 
 const defaultTimeout = 10 * time.Minute

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/lifetime"
 	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/progress"
@@ -52,18 +54,19 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 	defer stop()
 	timings, err := plan.Run(limited, e.runtime.Plan(), r.Progress)
 	if other, ok := e.fallback(ctx, err); ok {
-		lives, readErr := lifetime.Read(e.env.Dir)
-		if readErr != nil {
-			return nil, readErr
-		}
-		if _, err := e.remove(ctx); err != nil {
-			return nil, err
-		}
-		if err := lives.Write(e.env.Dir); err != nil {
+		if err := e.clear(ctx); err != nil {
 			return nil, err
 		}
 		r.note(withoutPods(stepsOwn(err)))
 		r.Runtime = other.Name
+		return up(ctx, limited, r)
+	}
+	if port := e.lostRace(err); port != 0 && !r.otherPorts {
+		if err := e.clear(ctx); err != nil {
+			return nil, err
+		}
+		r.note(fmt.Sprintf("somebody took port %d after it was chosen: choosing other ports", port))
+		r.otherPorts = true
 		return up(ctx, limited, r)
 	}
 	e.env.Record.Timings, e.env.Record.Ready = timings, err == nil
@@ -74,6 +77,29 @@ func up(ctx, limited context.Context, r UpRequest) (*Environment, error) {
 		return nil, err
 	}
 	return e, e.env.Save()
+}
+
+// lostRace is a port that devenv chose for a new environment and somebody else
+// took before it was bound; 0 where that is not why.
+func (e *Environment) lostRace(err error) int {
+	var taken *failure.PortTakenError
+	if !errors.As(err, &taken) || e.runtime.Made() || taken.Port == e.env.Spec().Dex.Port || !slices.Contains(e.env.Record.Ports(), taken.Port) {
+		return 0
+	}
+	return taken.Port
+}
+
+// clear removes what there is of an environment that was never complete, to make
+// it in another way; its lifetime stays.
+func (e *Environment) clear(ctx context.Context) error {
+	lives, err := lifetime.Read(e.env.Dir)
+	if err != nil {
+		return err
+	}
+	if _, err := e.remove(ctx); err != nil {
+		return err
+	}
+	return lives.Write(e.env.Dir)
 }
 
 // stepsOwn is the error of the step that failed, without its title.
