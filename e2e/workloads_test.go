@@ -19,21 +19,21 @@ func TestWorkloadsOfEveryKind(t *testing.T) {
 			dex = ref
 		}
 	}
-	pod := func(image, args, restart string) string {
-		return fmt.Sprintf(`{metadata: {labels: {app: e2e}}, spec: {restartPolicy: %s, terminationGracePeriodSeconds: 0, containers: [{name: c, image: "%s", imagePullPolicy: Never, args: %s}]}}`, restart, image, args)
+	pod := func(image, command, restart string) string {
+		return fmt.Sprintf(`{metadata: {labels: {app: e2e}}, spec: {restartPolicy: %s, terminationGracePeriodSeconds: 0, containers: [{name: c, image: "%s", imagePullPolicy: Never%s}]}}`, restart, image, command)
 	}
-	job := func(args string) string {
-		return fmt.Sprintf(`{apiVersion: batch/v1, kind: Job, metadata: {name: e2e-job, namespace: demo}, spec: {backoffLimit: 0, template: %s}}`, pod(dex, args, "Never"))
+	job := func(command string) string {
+		return fmt.Sprintf(`{apiVersion: batch/v1, kind: Job, metadata: {name: e2e-job, namespace: demo}, spec: {backoffLimit: 0, template: %s}}`, pod(dex, ", command: "+command, "Never"))
 	}
 	up := func(objects ...string) result {
 		return devenv(t, "up", "--name", shared, "--set", "spec.clusters[0].objects=["+strings.Join(objects, ", ")+"]")
 	}
 	selector := `selector: {matchLabels: {app: e2e}}`
 	good := []string{
-		fmt.Sprintf(`{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: e2e-set, namespace: demo}, spec: {serviceName: e2e, replicas: 2, %s, template: %s}}`, selector, pod(pause, "[]", "Always")),
-		fmt.Sprintf(`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: e2e-daemon, namespace: demo}, spec: {%s, template: %s}}`, strings.ReplaceAll(selector, "e2e", "daemon"), strings.ReplaceAll(pod(pause, "[]", "Always"), "app: e2e", "app: daemon")),
+		fmt.Sprintf(`{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: e2e-set, namespace: demo}, spec: {serviceName: e2e, replicas: 2, %s, template: %s}}`, selector, pod(pause, "", "Always")),
+		fmt.Sprintf(`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: e2e-daemon, namespace: demo}, spec: {%s, template: %s}}`, strings.ReplaceAll(selector, "e2e", "daemon"), strings.ReplaceAll(pod(pause, "", "Always"), "app: e2e", "app: daemon")),
 		`{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: e2e, namespace: demo}, spec: {secretName: e2e, dnsNames: ["x.${issuer.host}"], issuerRef: {kind: ClusterIssuer, name: devenv}}}`,
-		job("[version]"),
+		job("[dex, version]"),
 	}
 	up(good...).wants(t, 0, "ready and proven")
 	devenv(t, "check", "--name", shared).wants(t, 0, "✓ StatefulSet demo/e2e-set is ready", "✓ DaemonSet demo/e2e-daemon is ready", "✓ Certificate demo/e2e is ready", "✓ Job demo/e2e-job is ready")
@@ -42,7 +42,7 @@ func TestWorkloadsOfEveryKind(t *testing.T) {
 	devenv(t, "check", "--name", shared).wants(t, 5, "✗ StatefulSet demo/e2e-set is ready")
 
 	must(t, "up", "--name", shared)
-	up(job("[nonsense]")).wants(t, 4, "gave up while waiting for Job demo/e2e-job: it failed: ")
+	up(job("[dex, nonsense]")).wants(t, 4, "gave up while waiting for Job demo/e2e-job: it failed: ")
 	must(t, "up", "--name", shared)
 	if out := mustKubectl(t, admin, "--namespace=demo", "get", "jobs,daemonsets,statefulsets,certificates", "--output=name"); out != "" {
 		t.Errorf("left: %s", out)

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +24,7 @@ import (
 	"k8s.io/client-go/transport"
 
 	"github.com/devenv-oidc/devenv/provision"
+	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
 // Env is a running environment, seen from one of its clusters.
@@ -221,6 +224,40 @@ func (e *Env) Namespace(t testing.TB, access ...Access) string {
 		if _, err := client.RbacV1().RoleBindings(name).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 			fatal(t, "could not bind "+a.User+" to "+a.ClusterRole, err)
 		}
+		if err := waitForAccess(t.Context(), client, name, a.ClusterRole, binding.Subjects[0].Name); err != nil {
+			fatal(t, "could not bind "+a.User+" to "+a.ClusterRole, err)
+		}
 	}
 	return name
+}
+
+// waitForAccess waits until the API server's authorizer has seen a binding: it
+// watches them, and so is a moment behind. It asks for the role's first rule.
+func waitForAccess(ctx context.Context, client kubernetes.Interface, namespace, clusterRole, username string) error {
+	role, err := client.RbacV1().ClusterRoles().Get(ctx, clusterRole, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	for _, rule := range role.Rules {
+		if len(rule.Resources) == 0 || len(rule.Verbs) == 0 || len(rule.APIGroups) == 0 {
+			continue
+		}
+		resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: username, ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: resource, Subresource: subresource,
+		}}}
+		if len(rule.ResourceNames) > 0 {
+			review.Spec.ResourceAttributes.Name = rule.ResourceNames[0]
+		}
+		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		return kube.PollEvery(limited, 20*time.Millisecond, "the API server to see the binding", func(ctx context.Context) error {
+			answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			if err == nil && !answer.Status.Allowed {
+				err = fmt.Errorf("%s is not allowed to %s %s yet", username, rule.Verbs[0], rule.Resources[0])
+			}
+			return err
+		})
+	}
+	return nil
 }
