@@ -17,18 +17,19 @@ func TestBundle(t *testing.T) {
 	file := filepath.Join(folder, "devenv.bundle")
 	devenv(t, "bundle", "--runtime", "process", file).wants(t, 0, " + program kube-apiserver", " + program dex", "devenv up --bundle "+file)
 
+	cut := []string{"unshare", "--net", "sh", "-ec", "ip link set lo up; if getent hosts deb.debian.org; then exit 9; fi; eval \"$1\"", "sh"}
 	if out, err := exec.Command("unshare", "--net", "ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Skipf("a network namespace cannot be made here: %v: %s", err, out)
+		t.Logf("a network namespace cannot be made here, so that only the caches are empty: %v: %s", err, out)
+		cut = []string{"sh", "-ec"}
 	}
 	inside := func(script string) (string, error) {
-		c := exec.CommandContext(t.Context(), "unshare", "--net", "sh", "-ec", "ip link set lo up\n"+script)
+		c := exec.CommandContext(t.Context(), cut[0], append(cut[1:], script)...)
 		c.Env = append(os.Environ(), "DEVENV="+binary, "BUNDLE="+file, "DEVENV_NAME="+name, "DEVENV_HOME="+filepath.Join(folder, "state"), "XDG_CACHE_HOME="+filepath.Join(folder, "cache"), "DEVENV_SOURCES=")
 		out, err := c.CombinedOutput()
 		return string(out), err
 	}
 	out, err := inside(`
 trap '$DEVENV down' EXIT
-! getent hosts deb.debian.org
 $DEVENV up --bundle $BUNDLE
 $DEVENV check
 $DEVENV up --bundle $BUNDLE --set spec.dex.users[0].groups=[others,platform-admins]

@@ -38,12 +38,12 @@ func TestSample(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, text := range []string{"--- PASS: TestAPI", "--- PASS: TestAPI/milk", "--- PASS: TestController", "--- PASS: TestController/changed"} {
+	for _, text := range []string{"--- PASS: TestAPI", "--- PASS: TestAPI/milk", "--- PASS: TestController", "--- PASS: TestController/changed", "--- PASS: TestAccess"} {
 		if !strings.Contains(string(out), text) {
 			t.Errorf("it did not say %q:\n%s", text, out)
 		}
 	}
-	if n := strings.Count(string(out), "Create certificate authority"); n != 1 {
+	if n := strings.Count(string(out), "Create certificate authority"); n != 2 { // and the one that TestAccess changes
 		t.Errorf("%d environments were made:\n%s", n, out)
 	}
 	gone("the tests")

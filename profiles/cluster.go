@@ -16,7 +16,7 @@ type Cluster struct {
 	PublicIssuer bool `json:"publicIssuer,omitempty"`
 	// Access is who is allowed to do what.
 	Access Access `json:"access,omitempty"`
-	// Images to put into the node before anything of the profile runs: names of
+	// Images to put into every node before anything of the profile runs: names of
 	// images that the container engine has, or paths of archives (what docker save
 	// writes, or an OCI layout). What was built anew is loaded anew by each up.
 	Images []string `json:"images,omitempty" jsonschema:"minLength=1"`

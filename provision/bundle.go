@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/bundle"
@@ -44,16 +45,18 @@ func Bundle(ctx context.Context, r BundleRequest) error {
 	if err := record.CheckVersions(r.Profile, pins, runtime.Runtime); err != nil {
 		return err
 	}
-	request := bundle.Request{Profile: r.Profile, Pins: pins, Runtime: runtime.Name, Devenv: r.Devenv, File: r.File, Say: r.Say}
+	request := bundle.Request{Profile: r.Profile, Pins: pins, Sources: r.Sources, Runtime: runtime.Name, Devenv: r.Devenv, File: r.File, Say: r.Say}
 	if runtime.Pods {
 		if request.Engine, err = cluster.FindEngine(ctx, ""); err != nil {
 			return failure.New(failure.Prerequisite, err)
 		}
 	}
-	if err := bundle.Write(ctx, request); err != nil {
+	err = bundle.Write(ctx, request)
+	var typed *failure.Error
+	if err != nil && !errors.As(err, &typed) {
 		return failure.New(failure.Prerequisite, err, "a bundle is written where the registries answer; a sources file (DEVENV_SOURCES) can name archives")
 	}
-	return nil
+	return err
 }
 
 // OpenBundle verifies a bundle and unpacks it into the user's cache. Its profile

@@ -48,9 +48,9 @@ var floors = [][]string{
 	// one for each heavy library, or each matter of its own
 	{
 		"provision/access", "provision/authentication", "provision/binding", "provision/certificates", "provision/chart", "provision/check", "provision/cluster",
-		"provision/connection", "provision/identity", "provision/image", "provision/manifest", "provision/process", "provision/programs", "provision/share",
+		"provision/connection", "provision/identity", "provision/manifest", "provision/process", "provision/programs", "provision/share",
 	},
-	{"provision/record"},
+	{"provision/record", "provision/image"},
 	{"provision/plan", "provision/state"},
 	// leaves
 	{"provision/kube", "provision/trust"},

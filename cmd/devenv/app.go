@@ -104,7 +104,11 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "devenv" {
 		name = c.Command.HelpName
 	}
-	return failure.New(failure.Usage, err, "see: "+name+" --help")
+	see := "see: " + name + " --help"
+	if strings.HasSuffix(err.Error(), "parse error") && !strings.Contains(err.Error(), "bool") {
+		return failure.New(failure.Usage, err, "a time is written as 90s, 30m or 2h, a number without anything", see)
+	}
+	return failure.New(failure.Usage, err, see)
 }
 
 // noArguments rejects arguments of a command that takes none.

@@ -19,6 +19,8 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/cluster"
 	"github.com/devenv-oidc/devenv/provision/environment"
+	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/image"
 	"github.com/devenv-oidc/devenv/provision/processruntime"
 	"github.com/devenv-oidc/devenv/provision/programs"
@@ -30,6 +32,8 @@ import (
 type Request struct {
 	Profile *profiles.Environment
 	Pins    profiles.Pins
+	// Sources is the path of the sources file that the pins are from, or empty.
+	Sources string
 	// Runtime that the bundle is for: kind or process.
 	Runtime string
 	// Engine has the images that the profile names by clusters[].images; nil with
@@ -47,7 +51,7 @@ type Request struct {
 func Write(ctx context.Context, r Request) error {
 	staging, err := os.MkdirTemp(filepath.Dir(r.File), ".bundle-")
 	if err != nil {
-		return fmt.Errorf("could not write the bundle %s: %w", r.File, err)
+		return failure.New(failure.Usage, fmt.Errorf("could not write the bundle %s: %w", r.File, err), "name a FILE in a folder that is there and can be written")
 	}
 	defer os.RemoveAll(staging)
 	c := &collector{Request: r, staging: staging, profile: *r.Profile, sources: profiles.Pins{
@@ -194,7 +198,7 @@ func (c *collector) local(ctx context.Context, names []string) (paths []string, 
 				}
 				return copyFile(ctx, name, to)
 			}
-			found, err := c.Engine.Local(ctx, name, name)
+			found, err := c.Engine.Local(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -289,7 +293,7 @@ func (c *collector) programs(ctx context.Context) error {
 	for _, k := range c.profile.Spec.Clusters {
 		version := k.KubernetesVersion
 		node := c.Pins.NodeImages[version]
-		files, err := found(ctx, c.Pins.Programs.Kubernetes[version], programs.Source{Image: node.Image, Archive: node.Archive}, processruntime.KubernetesPrograms)
+		files, _, err := processruntime.EnsureFiles(ctx, c.Sources, c.Pins.Programs.Kubernetes[version], programs.Source{Image: node.Image, Archive: node.Archive}, processruntime.KubernetesPrograms)
 		if err != nil {
 			return err
 		}
@@ -302,7 +306,7 @@ func (c *collector) programs(ctx context.Context) error {
 		c.sources.NodeImages[version] = profiles.NodeImagePin{Image: ref} // that the version is known
 	}
 	dex := c.Pins.DexImage(c.profile.Spec.Dex.Version)
-	files, err := found(ctx, map[string]string{"dex": c.Pins.Programs.Dex[dex.Tag]}, programs.Source{Image: dex.Pinned(), Archive: dex.Archive}, []string{"dex"})
+	files, _, err := processruntime.EnsureFiles(ctx, c.Sources, map[string]string{identity.Program: c.Pins.Programs.Dex[dex.Tag]}, programs.Source{Image: dex.Pinned(), Archive: dex.Archive}, []string{identity.Program})
 	if err != nil {
 		return err
 	}
@@ -310,29 +314,8 @@ func (c *collector) programs(ctx context.Context) error {
 	if err := add(into, dex.Tag, files); err != nil {
 		return err
 	}
-	c.sources.Programs.Dex[dex.Tag] = into["dex"]
+	c.sources.Programs.Dex[dex.Tag] = into[identity.Program]
 	return nil
-}
-
-// found are programs by name: those that are named, the others out of an image.
-func found(ctx context.Context, named map[string]string, source programs.Source, names []string) (map[string]string, error) {
-	files := map[string]string{}
-	var others []string
-	for _, name := range names {
-		if files[name] = named[name]; files[name] == "" {
-			others = append(others, name)
-		}
-	}
-	if len(others) == 0 {
-		return files, nil
-	}
-	cache, err := state.CacheFolder("programs")
-	if err != nil {
-		return nil, err
-	}
-	got, _, err := programs.Ensure(ctx, cache, source, others...)
-	maps.Copy(files, got)
-	return files, err
 }
 
 // Load reads the bundle's profile, with changes as by --set.

@@ -225,7 +225,10 @@ const manifestLimit = 16 << 20
 func readManifest(archive *tar.Reader) ([]byte, error) {
 	header, err := archive.Next()
 	if err != nil || header.Name != manifestFile {
-		return nil, errors.Join(err, errors.New("it is no bundle of devenv's"))
+		if err != nil {
+			return nil, fmt.Errorf("it is no bundle of devenv's: %w", err)
+		}
+		return nil, errors.New("it is no bundle of devenv's")
 	}
 	return io.ReadAll(io.LimitReader(archive, manifestLimit))
 }

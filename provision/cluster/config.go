@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
@@ -193,7 +195,11 @@ func merge(base, over map[string]any) map[string]any {
 // kind itself would read: unknown names, wrong types.
 func OverlayMistake(overlay map[string]any) error {
 	_, err := overlaid(&v1alpha4.Cluster{}, overlay)
-	return err
+	if err == nil {
+		return nil
+	}
+	_, said, _ := strings.Cut(err.Error(), "json: ") // what stands before it is about how it was read
+	return errors.New(cmp.Or(said, err.Error()))
 }
 
 // writeFiles writes what kubeadm reads from Spec.Files.

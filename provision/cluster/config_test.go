@@ -248,14 +248,3 @@ func TestCutTag(t *testing.T) {
 		}
 	}
 }
-
-func TestQualified(t *testing.T) {
-	for ref, want := range map[string]string{
-		"caddy:2": "docker.io/library/caddy:2", "lab/party:1": "docker.io/lab/party:1",
-		"ghcr.io/dexidp/dex:v1": "ghcr.io/dexidp/dex:v1", "localhost/x:1": "localhost/x:1", "here:5000/x:1": "here:5000/x:1",
-	} {
-		if got := qualified(ref); got != want {
-			t.Errorf("%s is %s, want %s", ref, got, want)
-		}
-	}
-}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
+
+	refs "github.com/devenv-oidc/devenv/provision/image"
 )
 
 // Image is one that pods will run.
@@ -48,8 +50,12 @@ func (c *Cluster) loadImagesInto(ctx context.Context, node string, images []Imag
 	archives := map[string]bool{}
 	var loads []func() error
 	for _, image := range images {
+		full, err := refs.FullRef(image.Ref)
+		if err != nil {
+			return false, err
+		}
 		switch {
-		case present[qualified(image.Ref)]:
+		case present[full]:
 		case image.Archive != "":
 			if !archives[image.Archive] {
 				archives[image.Archive] = true
@@ -76,19 +82,6 @@ func (c *Cluster) loadImagesInto(ctx context.Context, node string, images []Imag
 		}
 	}
 	return len(loads) > 0, nil
-}
-
-// qualified is a reference as containerd lists it: one that names no registry is
-// Docker Hub's (github.com/distribution/reference, ParseNormalizedNamed).
-func qualified(ref string) string {
-	domain, rest, found := strings.Cut(ref, "/")
-	switch {
-	case !found:
-		return "docker.io/library/" + ref
-	case strings.ContainsAny(domain, ".:") || domain == "localhost" || rest == "":
-		return ref
-	}
-	return "docker.io/" + ref
 }
 
 func (c *Cluster) loadArchive(ctx context.Context, node string, image Image) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	refs "github.com/devenv-oidc/devenv/provision/image"
 )
 
 // LocalImage is one of this machine, of which pods shall run what it is now.
@@ -23,9 +25,13 @@ type NoImageError struct{ Command, Ref string }
 
 func (e *NoImageError) Error() string { return e.Command + " has no image " + e.Ref }
 
-// Local is an image of the engine's, or a *NoImageError. ref is the name as it
-// was built, and full the same with registry and tag.
-func (e *Engine) Local(ctx context.Context, ref, full string) (LocalImage, error) {
+// Local is an image of the engine's by the name that it was built under, or a
+// *NoImageError.
+func (e *Engine) Local(ctx context.Context, ref string) (LocalImage, error) {
+	full, err := refs.FullRef(ref)
+	if err != nil {
+		return LocalImage{}, err
+	}
 	id, err := e.output(ctx, "image", "inspect", "--format", "{{.Id}}", ref)
 	if err != nil {
 		if said := strings.ToLower(err.Error()); strings.Contains(said, "no such") || strings.Contains(said, "not found") || strings.Contains(said, "not known") {

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -38,15 +39,11 @@ type Image struct {
 // FullRef is a name with the registry and the tag that it leaves out
 // (github.com/distribution/reference, ParseNormalizedNamed).
 func FullRef(ref string) (string, error) {
-	parsed, err := name.ParseReference(ref)
+	parsed, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return "", fmt.Errorf("%q is no name of an image: %w", ref, err)
 	}
-	return full(parsed), nil
-}
-
-func full(ref name.Reference) string {
-	return strings.Replace(ref.Name(), name.DefaultRegistry, "docker.io", 1)
+	return reference.TagNameOnly(parsed).String(), nil
 }
 
 // Archive is a file or folder with images.
@@ -119,7 +116,11 @@ func fromDocker(opener tarball.Opener, manifest tarball.Manifest) ([]Image, erro
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, Image{Ref: full(tag), ID: id.String(), tag: tag, image: image})
+			full, err := FullRef(text)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, Image{Ref: full, ID: id.String(), tag: tag, image: image})
 		}
 	}
 	if len(list) == 0 {
@@ -164,7 +165,11 @@ func fromLayout(folder string) ([]Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Image{Ref: full(ref), ID: id.String(), tag: ref, image: image})
+		full, err := FullRef(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Image{Ref: full, ID: id.String(), tag: ref, image: image})
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("no image in it has a whole name, in the annotation %s or %s of its index", nameAnnotations[0], nameAnnotations[1])

@@ -105,6 +105,11 @@ func TestFullRef(t *testing.T) {
 		"team/app:dev":           "docker.io/team/app:dev",
 		"localhost:5000/app:dev": "localhost:5000/app:dev",
 		"example.com/a/b":        "example.com/a/b:latest",
+		"caddy:2":                "docker.io/library/caddy:2",
+		"lab/party:1":            "docker.io/lab/party:1",
+		"ghcr.io/dexidp/dex:v1":  "ghcr.io/dexidp/dex:v1",
+		"localhost/x:1":          "localhost/x:1",
+		"here:5000/x:1":          "here:5000/x:1",
 	} {
 		if got, err := FullRef(ref); err != nil || got != want {
 			t.Errorf("%s: %s, %v, want %s", ref, got, err, want)

@@ -54,12 +54,17 @@ func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return changed, err
 		}
+		forgot := false
 		if !rolled && service != nil {
-			if rolled, err = forgetMissing(ctx, admin, service); err != nil {
+			if forgot, err = forgetMissing(ctx, admin, service); err != nil {
 				return changed, err
 			}
 		}
-		return changed || rolled, admin.WaitAvailable(ctx, "kube-system", "coredns")
+		err = admin.WaitAvailable(ctx, "kube-system", "coredns")
+		if err == nil && forgot {
+			err = waitForEnd(ctx, admin, service.CreationTimestamp)
+		}
+		return changed || rolled || forgot, err
 	}
 }
 
@@ -107,16 +112,37 @@ func forgetMissing(ctx context.Context, admin *kube.Client, service *corev1.Serv
 	if time.Since(created.Time) > denialLimit {
 		return false, nil
 	}
-	pods, err := admin.Core.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=kube-dns"})
+	pods, err := olderPods(ctx, admin, created)
 	if err != nil {
-		return false, fmt.Errorf("could not list CoreDNS's pods: %w", err)
+		return false, err
 	}
-	for _, pod := range pods.Items {
-		if pod.DeletionTimestamp == nil && pod.CreationTimestamp.Before(&created) {
+	for _, pod := range pods {
+		if pod.DeletionTimestamp == nil {
 			return admin.AnnotatePods(ctx, "kube-system", "coredns", serviceAnnotation, string(service.UID))
 		}
 	}
 	return false, nil
+}
+
+// waitForEnd waits until no CoreDNS is left from before a moment: kube-proxy may
+// still send somebody to one that is ending.
+func waitForEnd(ctx context.Context, admin *kube.Client, created metav1.Time) error {
+	return kube.Poll(ctx, "CoreDNS's earlier pods to end", func(ctx context.Context) error {
+		pods, err := olderPods(ctx, admin, created)
+		if err == nil && len(pods) > 0 {
+			err = fmt.Errorf("%s is there", pods[0].Name)
+		}
+		return err
+	})
+}
+
+// olderPods are CoreDNS's from before a moment, also those that are ending.
+func olderPods(ctx context.Context, admin *kube.Client, moment metav1.Time) ([]corev1.Pod, error) {
+	pods, err := admin.Core.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=kube-dns"})
+	if err != nil {
+		return nil, fmt.Errorf("could not list CoreDNS's pods: %w", err)
+	}
+	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !p.CreationTimestamp.Before(&moment) }), nil
 }
 
 // waitForCoreDNS waits for kubeadm's CoreDNS add-on: its configuration and its

@@ -70,11 +70,10 @@ func (r *Runtime) local(ctx context.Context, what string) (list []cluster.LocalI
 		}
 		return list, func() { _ = archive.Close() }, nil
 	}
-	full, err := image.FullRef(what)
-	if err != nil {
+	if _, err := image.FullRef(what); err != nil {
 		return nil, nil, failure.New(failure.Usage, err)
 	}
-	found, err := r.engine.Local(ctx, what, full)
+	found, err := r.engine.Local(ctx, what)
 	var absent *cluster.NoImageError
 	if errors.As(err, &absent) {
 		return nil, nil, failure.New(failure.Usage, err,

@@ -2,12 +2,14 @@ package lifetime
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/process"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
@@ -30,13 +32,17 @@ func TestOver(t *testing.T) {
 	if ended.Gone() {
 		t.Error("a process that runs is gone")
 	}
-	zombie := func() bool { return ended.Gone() } // killed, and not yet waited for
 	_ = child.Process.Kill()
-	for deadline := time.Now().Add(5 * time.Second); !zombie(); {
-		if time.Now().After(deadline) {
-			t.Fatal("a killed process is not gone within 5s")
+	limited, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := kube.PollEvery(limited, time.Millisecond, "the killed process to be gone, which nobody has waited for yet", func(context.Context) error {
+		if !ended.Gone() {
+			return errors.New("it is there")
 		}
-		time.Sleep(time.Millisecond)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	_ = child.Wait()
 	self := identify(t, os.Getpid())

@@ -76,8 +76,8 @@ func records(folder string) ([]Record, error) {
 	return list, nil
 }
 
-// StopAll ends every process of an environment, the last started first, also
-// those without a record. names are those that ran.
+// StopAll ends every process of an environment but its reaper, the last started
+// first, also those without a record. names are those that ran.
 func StopAll(ctx context.Context, folder string) (names []string, err error) {
 	if Supported() != nil {
 		return nil, nil // none was ever started

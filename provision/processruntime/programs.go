@@ -28,7 +28,7 @@ func (r *Runtime) findPrograms(ctx context.Context) (changed bool, err error) {
 	for _, c := range r.env.Spec().Clusters {
 		version := c.KubernetesVersion
 		image := pins.NodeImages[version]
-		got, did, err := r.ensureFiles(ctx, pins.Programs.Kubernetes[version], programs.Source{Image: image.Image, Archive: image.Archive}, KubernetesPrograms)
+		got, did, err := EnsureFiles(ctx, r.env.Record.Sources, pins.Programs.Kubernetes[version], programs.Source{Image: image.Image, Archive: image.Archive}, KubernetesPrograms)
 		if err != nil {
 			return changed, err
 		}
@@ -39,7 +39,7 @@ func (r *Runtime) findPrograms(ctx context.Context) (changed bool, err error) {
 	}
 	image := steps.DexImage(r.env)
 	named := map[string]string{identity.Program: pins.Programs.Dex[image.Tag]}
-	got, did, err := r.ensureFiles(ctx, named, programs.Source{Image: image.Pinned(), Archive: image.Archive}, []string{identity.Program})
+	got, did, err := EnsureFiles(ctx, r.env.Record.Sources, named, programs.Source{Image: image.Pinned(), Archive: image.Archive}, []string{identity.Program})
 	if err != nil {
 		return changed, err
 	}
@@ -50,9 +50,9 @@ func (r *Runtime) findPrograms(ctx context.Context) (changed bool, err error) {
 	return changed || did, nil
 }
 
-// ensureFiles returns files by the names of their binaries: those that are
-// named, and the others from an image.
-func (r *Runtime) ensureFiles(ctx context.Context, named map[string]string, image programs.Source, names []string) (files map[string]string, changed bool, err error) {
+// EnsureFiles returns files by the names of their binaries: those that the file
+// sources names, and the others from an image.
+func EnsureFiles(ctx context.Context, sources string, named map[string]string, image programs.Source, names []string) (files map[string]string, changed bool, err error) {
 	files = map[string]string{}
 	var others []string
 	for _, name := range names {
@@ -61,7 +61,7 @@ func (r *Runtime) ensureFiles(ctx context.Context, named map[string]string, imag
 			continue
 		}
 		if _, err := os.Stat(named[name]); err != nil {
-			return nil, false, failure.New(failure.Prerequisite, &failure.UnsuitableError{Err: fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, r.env.Record.Sources, err)},
+			return nil, false, failure.New(failure.Prerequisite, &failure.UnsuitableError{Err: fmt.Errorf("could not find the program %s that the sources file %s names: %w", name, sources, err)},
 				"correct the file, or name another one by DEVENV_SOURCES")
 		}
 		files[name] = named[name]

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
@@ -85,13 +84,7 @@ func (s *suite) probe(ctx context.Context, p profiles.Probe, result check.Result
 	return result
 }
 
-// settling is how long kube-proxy and CoreDNS may take to agree on what has just
-// been changed: a pod that asks meanwhile can be sent to a CoreDNS that is about
-// to end, and knows the issuer's name no more.
-const settling = 5 * time.Second
-
-// issuerFromPod proves that the pods of a cluster reach the issuer. What fails at
-// once is tried once more.
+// issuerFromPod proves that the pods of a cluster reach the issuer.
 func (s *suite) issuerFromPod(ctx context.Context, c profiles.Cluster) ([]check.Result, error) {
 	ca, err := s.Dir.Read("ca.crt")
 	if err != nil {
@@ -101,17 +94,7 @@ func (s *suite) issuerFromPod(ctx context.Context, c profiles.Cluster) ([]check.
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
-	result := check.IssuerFromPod(ctx, admin, "default", s.podImage(), s.Issuer(), string(ca))
-	if !result.OK && time.Since(began) < 3*settling {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(settling):
-		}
-		result = check.IssuerFromPod(ctx, admin, "default", s.podImage(), s.Issuer(), string(ca))
-	}
-	return s.about(c, result), nil
+	return s.about(c, check.IssuerFromPod(ctx, admin, "default", s.podImage(), s.Issuer(), string(ca))), nil
 }
 
 // podImage is an image that every node has: Dex's.
