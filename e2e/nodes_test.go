@@ -23,6 +23,7 @@ func TestNodes(t *testing.T) {
 	}
 	fields := []string{
 		"workers=1",
+		"image=" + strings.TrimSpace(docker(t, "inspect", "--format={{.Config.Image}}", node(shared))),
 		fmt.Sprintf("extraPortMappings=[{containerPort: 30080, hostPort: %d}]", port),
 		"extraMounts=[{hostPath: " + mounted + ", containerPath: /data/mounted, readOnly: true}]",
 		"featureGates={AllAlpha: false}",
@@ -64,6 +65,8 @@ func TestNodes(t *testing.T) {
 	must(t, "down", "--name", name)
 	nothingLeft(t, name)
 
+	devenv(t, set("image=devenv-e2e/absent:1")...).wants(t, 3, "devenv-e2e/absent:1", "hint: fetch it yourself and run the command again: docker pull devenv-e2e/absent:1")
+	must(t, "down", "--name", name)
 	// what plain processes cannot have
 	devenv(t, "up", "--name", name, "--runtime", "process", "--set", "spec.clusters[0].workers=1").wants(t, 2, "plain processes have none: spec.clusters[0].workers")
 	// a taken port is named before there is a node

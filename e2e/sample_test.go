@@ -57,6 +57,15 @@ func TestSample(t *testing.T) {
 	}
 	gone("a test that failed")
 
+	const standing = "e2e-standing" // of a name that somebody chose: it stays
+	if out, err := goTest([]string{"DEVENVTEST_NAME=" + standing}, "./controller").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	own := []string{"DEVENV_HOME=" + state}
+	runWith(t, own, "list").wants(t, 0, standing, "by down")
+	runWith(t, own, "down", "--name", standing).wants(t, 0, "deleted")
+	gone("down")
+
 	stands := filepath.Join(t.TempDir(), "stands")
 	killed := goTest([]string{"NOTES_TEST=" + stands}, "./interrupted")
 	noError(t, killed.Start())
