@@ -18,6 +18,7 @@ import (
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
+	"github.com/devenv-oidc/devenv/provision/identity"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
@@ -34,8 +35,9 @@ type Environment struct {
 	// NoPrune keeps what an earlier profile had and this one does not.
 	NoPrune bool
 
-	mu     sync.Mutex
-	admins map[string]*kube.Client
+	mu       sync.Mutex
+	admins   map[string]*kube.Client
+	provider *identity.Provider
 }
 
 // New returns the environment of a record; it touches nothing.
@@ -153,6 +155,20 @@ func (e *Environment) IssuerClient() (*http.Client, error) {
 			},
 		},
 	}, nil
+}
+
+// Provider is the issuer, for logins.
+func (e *Environment) Provider() (*identity.Provider, error) {
+	client, err := e.IssuerClient()
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.provider == nil {
+		e.provider = identity.NewProvider(e.Issuer(), client)
+	}
+	return e.provider.Through(client), nil
 }
 
 // Admin is the administrator's access to a cluster, from its kubeconfig.

@@ -20,6 +20,10 @@ func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, erro
 		return Tokens{}, err
 	}
 	code := NewCode(redirect.String())
+	url, err := l.CodeURL(ctx, code)
+	if err != nil {
+		return Tokens{}, errors.Join(err, listener.Close())
+	}
 	answers := make(chan callback, 1)
 	server := &http.Server{Handler: callbackHandler(redirect.Path, code.State, answers), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()
@@ -28,7 +32,7 @@ func (l Login) Browser(ctx context.Context, open func(url string)) (Tokens, erro
 		defer cancel()
 		_ = server.Shutdown(closing) // so that the browser gets its page
 	}()
-	open(l.CodeURL(code))
+	open(url)
 
 	var answer callback
 	select {

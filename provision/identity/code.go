@@ -28,15 +28,21 @@ func NewCode(redirectURI string) Code {
 }
 
 // CodeURL is where the user logs in.
-func (l Login) CodeURL(c Code) string {
-	config := l.config()
+func (l Login) CodeURL(ctx context.Context, c Code) (string, error) {
+	config, err := l.config(ctx)
+	if err != nil {
+		return "", err
+	}
 	config.RedirectURL = c.RedirectURI
-	return config.AuthCodeURL(c.State, oauth2.S256ChallengeOption(c.Verifier), oauth2.SetAuthURLParam("nonce", c.Nonce))
+	return config.AuthCodeURL(c.State, oauth2.S256ChallengeOption(c.Verifier), oauth2.SetAuthURLParam("nonce", c.Nonce)), nil
 }
 
 // Exchange gets the tokens for the code of an answer.
 func (l Login) Exchange(ctx context.Context, c Code, code string) (Tokens, error) {
-	config := l.config()
+	config, err := l.config(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
 	config.RedirectURL = c.RedirectURI
 	token, err := config.Exchange(l.with(ctx), code, oauth2.VerifierOption(c.Verifier))
 	got, err := tokens("whoever used the browser", token, err)

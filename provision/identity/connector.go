@@ -25,7 +25,10 @@ const maxPage = 1 << 20
 // at the client's redirect URI: what would be sent there is read from the
 // redirect. The HTTP client must trust the provider, too.
 func (l Login) Connector(ctx context.Context, connector, email, password string) (Tokens, error) {
-	config := l.config()
+	config, err := l.config(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
 	for _, uri := range l.Client.RedirectURIs {
 		if strings.Contains(uri, "://") && !strings.Contains(uri, "${") {
 			config.RedirectURL = uri

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"golang.org/x/oauth2"
@@ -13,11 +12,9 @@ import (
 	"github.com/devenv-oidc/devenv/profiles"
 )
 
-// Login gets tokens from Dex, as one of its clients.
+// Login gets tokens from a provider, as one of its clients.
 type Login struct {
-	Issuer string
-	// HTTP reaches the issuer and trusts it.
-	HTTP   *http.Client
+	*Provider
 	Client profiles.Client
 	// Offline asks for a refresh token too.
 	Offline bool
@@ -43,21 +40,19 @@ func (e *LoginError) Error() string {
 	return fmt.Sprintf("Dex rejected the login of %s: %s: %s", e.Who, e.Code, e.Description)
 }
 
-func (l Login) config() *oauth2.Config {
-	scopes := []string{"openid", "email", "profile", "groups"}
+func (l Login) config(ctx context.Context) (*oauth2.Config, error) {
+	m, err := l.discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	scopes := m.scopes("openid", "email", "profile", "groups")
 	if l.Offline {
 		scopes = append(scopes, "offline_access")
 	}
 	if l.Audience != "" {
 		scopes = append(scopes, "audience:server:client_id:"+l.Audience)
 	}
-	return &oauth2.Config{
-		ClientID: l.Client.ID, ClientSecret: l.Client.Secret, Scopes: scopes,
-		Endpoint: oauth2.Endpoint{
-			AuthURL: l.Issuer + "/auth", TokenURL: l.Issuer + "/token", DeviceAuthURL: l.Issuer + "/device/code",
-			AuthStyle: oauth2.AuthStyleInHeader,
-		},
-	}
+	return &oauth2.Config{ClientID: l.Client.ID, ClientSecret: l.Client.Secret, Scopes: scopes, Endpoint: m.endpoint()}, nil
 }
 
 // with makes the oauth2 package use the issuer's own HTTP client.
@@ -67,7 +62,11 @@ func (l Login) with(ctx context.Context) context.Context {
 
 // Password logs a user in by their password (RFC 6749, section 4.3).
 func (l Login) Password(ctx context.Context, email, password string) (Tokens, error) {
-	token, err := l.config().PasswordCredentialsToken(l.with(ctx), email, password)
+	config, err := l.config(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
+	token, err := config.PasswordCredentialsToken(l.with(ctx), email, password)
 	return tokens(email, token, err)
 }
 
@@ -76,9 +75,12 @@ func (l Login) ClientCredentials(ctx context.Context) (Tokens, error) {
 	if l.Client.Public {
 		return Tokens{}, &GrantError{Client: l.Client.ID, Grant: "client-credentials", Needs: "a secret"}
 	}
+	c, err := l.config(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
 	config := clientcredentials.Config{
-		ClientID: l.Client.ID, ClientSecret: l.Client.Secret, TokenURL: l.Issuer + "/token",
-		Scopes: l.config().Scopes, AuthStyle: oauth2.AuthStyleInHeader,
+		ClientID: c.ClientID, ClientSecret: c.ClientSecret, TokenURL: c.Endpoint.TokenURL, Scopes: c.Scopes, AuthStyle: c.Endpoint.AuthStyle,
 	}
 	token, err := config.Token(l.with(ctx))
 	return tokens("the client "+l.Client.ID, token, err)
@@ -86,7 +88,11 @@ func (l Login) ClientCredentials(ctx context.Context) (Tokens, error) {
 
 // Refresh gets tokens for whoever logged in before (RFC 6749, section 6).
 func (l Login) Refresh(ctx context.Context, refresh string) (Tokens, error) {
-	token, err := l.config().TokenSource(l.with(ctx), &oauth2.Token{RefreshToken: refresh}).Token()
+	config, err := l.config(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
+	token, err := config.TokenSource(l.with(ctx), &oauth2.Token{RefreshToken: refresh}).Token()
 	return tokens("whoever logged in before", token, err)
 }
 
@@ -117,7 +123,10 @@ func (l Login) Device(ctx context.Context, show func(url, code string)) (Tokens,
 	if !named && (!l.Client.Public || len(l.Client.RedirectURIs) > 0) {
 		return Tokens{}, &GrantError{Client: l.Client.ID, Grant: "device", Needs: `the redirect URI "` + deviceCallback + `"`}
 	}
-	config := l.config()
+	config, err := l.config(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
 	answer, err := config.DeviceAuth(l.with(ctx), oauth2.SetAuthURLParam("client_secret", l.Client.Secret))
 	if err != nil {
 		_, err = tokens("a device", nil, err)

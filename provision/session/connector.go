@@ -38,6 +38,6 @@ func byConnector(ctx context.Context, e *environment.Environment, login identity
 	}
 	transport := login.HTTP.Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig.RootCAs = pool
-	login.HTTP = &http.Client{Transport: transport, Timeout: login.HTTP.Timeout}
+	login.Provider = login.Through(&http.Client{Transport: transport, Timeout: login.HTTP.Timeout})
 	return login.Connector(ctx, c.ID, email, password)
 }

@@ -123,16 +123,16 @@ func (s *sharing) clusters() []string {
 }
 
 func (s *sharing) login() (identity.Login, error) {
-	transport, err := s.e.IssuerClient()
+	provider, err := s.e.Provider()
 	if err != nil {
 		return identity.Login{}, err
 	}
 	client := s.e.Record.Profile.Client(s.e.Spec().Share.Client)
-	return identity.Login{Issuer: s.e.Issuer(), HTTP: transport, Client: *client}, nil
+	return identity.Login{Provider: provider, Client: *client}, nil
 }
 
 // Begin implements share.Provider.
-func (s *sharing) Begin(cluster string) (share.Login, string, error) {
+func (s *sharing) Begin(ctx context.Context, cluster string) (share.Login, string, error) {
 	if !slices.Contains(s.clusters(), cluster) {
 		return share.Login{}, "", fmt.Errorf("there is no cluster %q to share", cluster)
 	}
@@ -141,7 +141,8 @@ func (s *sharing) Begin(cluster string) (share.Login, string, error) {
 		return share.Login{}, "", err
 	}
 	code := identity.NewCode(shareURL(s.e))
-	return share.Login{State: code.State, Nonce: code.Nonce, Verifier: code.Verifier, Cluster: cluster}, login.CodeURL(code), nil
+	address, err := login.CodeURL(ctx, code)
+	return share.Login{State: code.State, Nonce: code.Nonce, Verifier: code.Verifier, Cluster: cluster}, address, err
 }
 
 // Kubeconfig implements share.Provider.

@@ -60,11 +60,11 @@ func logIn(ctx context.Context, e *environment.Environment, r TokenRequest, refr
 	if err != nil {
 		return identity.Tokens{}, err
 	}
-	transport, err := e.IssuerClient()
+	provider, err := e.Provider()
 	if err != nil {
 		return identity.Tokens{}, err
 	}
-	login := identity.Login{Issuer: e.Issuer(), HTTP: transport, Client: *client, Offline: offline, Audience: r.Audience}
+	login := identity.Login{Provider: provider, Client: *client, Offline: offline, Audience: r.Audience}
 	if refresh != "" {
 		tokens, err := login.Refresh(ctx, refresh)
 		var rejected *identity.LoginError

@@ -29,7 +29,7 @@ type Login struct {
 type Provider interface {
 	// Begin starts a login for a cluster; url is the login page. A cluster that
 	// does not exist is an error.
-	Begin(cluster string) (login Login, url string, err error)
+	Begin(ctx context.Context, cluster string) (login Login, url string, err error)
 	// Kubeconfig ends a login: the code becomes a kubeconfig for whoever logged
 	// in, user.
 	Kubeconfig(ctx context.Context, login Login, code string) (user string, kubeconfig []byte, err error)
@@ -60,7 +60,7 @@ func Handler(path string, provider Provider, failed func(error)) http.Handler {
 			end(w, r, cookies, provider, failed)
 			return
 		}
-		login, url, err := provider.Begin(query.Get("cluster"))
+		login, url, err := provider.Begin(r.Context(), query.Get("cluster"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusNotFound)
 			return

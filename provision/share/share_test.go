@@ -14,7 +14,7 @@ import (
 // uses; the right one is tried in a browser, end to end.
 type provider struct{ exchanged []string }
 
-func (p *provider) Begin(cluster string) (Login, string, error) {
+func (p *provider) Begin(_ context.Context, cluster string) (Login, string, error) {
 	if cluster != "main" {
 		return Login{}, "", errors.New("there is no cluster " + cluster)
 	}
