@@ -43,7 +43,7 @@ func TestTrustWithoutUsers(t *testing.T) {
 	devenv(t, "check", "--name", name).wants(t, 0, "✓ central → remote: my-cluster can list nodes", ", 0 failed")
 	for _, flavor := range []string{"exec", "token", "kubelogin"} {
 		devenv(t, "kubeconfig", "--name", name, "--cluster", "remote", "--flavor", flavor).wants(t, 2,
-			`cluster "remote" does not trust Dex, so that no user can log in there`, "hint: its administrator's: devenv kubeconfig --flavor admin --cluster remote --name "+name)
+			`cluster "remote" does not trust the issuer, so that no user can log in there`, "hint: its administrator's: devenv kubeconfig --flavor admin --cluster remote --name "+name)
 	}
 	admin := write(t, "admin", must(t, "kubeconfig", "--name", name, "--cluster", "remote", "--flavor", "admin").stdout)
 	if _, err := kubectl(t, admin, "get", "namespaces"); err != nil {

@@ -62,7 +62,7 @@ spec:
 	devenv(t, "token", "--name", name, "--user", "de@example.com").wants(t, 2, "did you mean dev@example.com?")
 
 	devenv(t, append(up, "--set", "spec.dex.connectors[0].users[0].password=wrong")...).wants(t, 5,
-		"Dex rejected the login of dev@example.com: access_denied: the provider asked for the password again")
+		"the issuer rejected the login of dev@example.com: access_denied: the provider asked for the password again")
 	devenv(t, append(up, "--set", "spec.dex.connectors[0].users[0].groups=[admins]")...).wants(t, 5, "dev@example.com is dev@example.com in main", "oidc:developers")
 	must(t, up...)
 	must(t, "down", "--name", upstream) // and then nobody there can log in

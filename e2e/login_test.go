@@ -19,7 +19,7 @@ func testWrongLogins(t *testing.T, name string) {
 	devenv(t, "token", "--name", name, "--user", "dave@example.com").wants(t, 2, `there is no user "dave@example.com"`, "did you mean dev@example.com?")
 	devenv(t, "token", "--name", name, "--client", "demo").wants(t, 2, `there is no client "demo"`, "demo-app")
 	r := runWith(t, []string{"DEVENV_PASSWORD=wrong"}, "token", "--name", name)
-	r.wants(t, 5, "Dex rejected the login of admin@example.com", "Invalid username or password", "hint: ")
+	r.wants(t, 5, "the issuer rejected the login of admin@example.com", "Invalid username or password", "hint: ")
 	if r.stdout != "" {
 		t.Errorf("stdout: %s", r.stdout)
 	}

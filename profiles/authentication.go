@@ -8,10 +8,11 @@ import (
 
 // AuthenticationConfiguration is the API server's file of that kind, with the
 // same fields but for what only the environment knows: an issuer without a URL
-// is the environment's own Dex.
+// is the environment's own: Dex, or spec.issuer.
 // https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration
 type AuthenticationConfiguration struct {
-	// JWT are the issuers that are trusted, in the first cluster Dex among them.
+	// JWT are the issuers that are trusted, in the first cluster the environment's
+	// own among them.
 	JWT []JWTAuthenticator `json:"jwt" jsonschema:"minItems=1,maxItems=64"`
 	// Anonymous says which requests may come without a token.
 	Anonymous *AnonymousAuth `json:"anonymous,omitempty"`
@@ -30,16 +31,18 @@ type JWTAuthenticator struct {
 // TokenIssuer is who signs tokens.
 type TokenIssuer struct {
 	// URL of the issuer. Without it, and without a cluster, it is the
-	// environment's Dex.
+	// environment's own.
 	URL string `json:"url,omitempty"`
 	// Cluster of the environment whose service accounts' tokens are trusted; it
 	// must be a publicIssuer.
 	Cluster string `json:"cluster,omitempty"`
 	// DiscoveryURL to ask in the place of the issuer's own.
 	DiscoveryURL string `json:"discoveryURL,omitempty"`
-	// CertificateAuthority in PEM; for Dex and for a cluster it is known.
+	// CertificateAuthority in PEM; for the environment's own and for a
+	// cluster it is known.
 	CertificateAuthority string `json:"certificateAuthority,omitempty"`
-	// Audiences of which a token must have one: for Dex, ids of clients.
+	// Audiences of which a token must have one: for the environment's own,
+	// ids of clients.
 	Audiences []string `json:"audiences" jsonschema:"minItems=1"`
 	// AudienceMatchPolicy is MatchAny where there are several.
 	AudienceMatchPolicy string `json:"audienceMatchPolicy,omitempty" jsonschema:"enum=MatchAny"`
@@ -114,9 +117,9 @@ type IssuerTrust struct {
 	GroupsExpression          string
 }
 
-// Dex is how the cluster trusts the environment's Dex; without a ClientID if it
-// does not.
-func (t Trust) Dex() IssuerTrust {
+// Provider is how the cluster trusts the environment's own issuer; without a
+// ClientID if it does not.
+func (t Trust) Provider() IssuerTrust {
 	if t.Flags != nil {
 		return IssuerTrust{
 			ClientID: t.Flags.ClientID, UsernameClaim: cmp.Or(t.Flags.UsernameClaim, "sub"), UsernamePrefix: t.Flags.UsernamePrefix,

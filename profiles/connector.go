@@ -25,9 +25,10 @@ type Connector struct {
 	Users []User `json:"users,omitempty"`
 }
 
-// People are the users of Dex's own database and those of its connectors.
+// People are all who can log in: the provider's users, and those of Dex's
+// connectors.
 func (e *Environment) People() []User {
-	people := slices.Clone(e.Spec.Dex.Users)
+	people := slices.Clone(e.Spec.Users())
 	for _, c := range e.Spec.Dex.Connectors {
 		people = append(people, c.Users...)
 	}
@@ -35,7 +36,7 @@ func (e *Environment) People() []User {
 }
 
 // Person is one of People by e-mail, with the connector by which they log in:
-// nil for a user of Dex's own. Both are nil where nobody has that e-mail.
+// nil for one of Spec.Users. Both are nil where nobody has that e-mail.
 func (e *Environment) Person(email string) (*User, *Connector) {
 	if u := e.User(email); u != nil {
 		return u, nil
@@ -62,12 +63,11 @@ func (m *report) connectors(e *Environment, emails map[string]bool) {
 		}
 		ids[c.ID] = true
 		m.placeholders(e, path+".config", c.Config)
+		m.users(path+".users", c.Users, emails)
 		for j, u := range c.Users {
-			key := strings.ToLower(u.Email)
-			if emails[key] {
-				m.add(fmt.Sprintf("%s.users[%d].email", path, j), "%q stands there twice", u.Email)
+			if u.Token != nil {
+				m.add(fmt.Sprintf("%s.users[%d].token", path, j), "is for users of spec.issuer")
 			}
-			emails[key] = true
 			if u.Password == "" && !strings.HasPrefix(c.Type, "mock") {
 				m.add(fmt.Sprintf("%s.users[%d].password", path, j), "is missing: only that provider knows it")
 			}

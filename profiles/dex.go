@@ -62,6 +62,9 @@ type User struct {
 	Password string `json:"password,omitempty"`
 	// EmailVerified is the claim email_verified; true when absent.
 	EmailVerified *bool `json:"emailVerified,omitempty"`
+	// Token says where a token comes from, for a user of an external issuer
+	// without a password.
+	Token *TokenSource `json:"token,omitempty"`
 }
 
 // deviceCallback is the one redirect URI that is relative: Dex's own, of the
@@ -69,15 +72,35 @@ type User struct {
 const deviceCallback = "/device/callback"
 
 func (m *report) dex(e *Environment) {
+	if e.Spec.Issuer != nil {
+		return
+	}
 	if d, err := time.ParseDuration(e.Spec.Dex.IDTokenLifetime); err != nil || d < time.Minute {
 		m.add("spec.dex.idTokenLifetime", "%q is not a duration of at least 1m, such as 30m or 8h", e.Spec.Dex.IDTokenLifetime)
 	}
 	if v := e.Spec.Dex.Version; v != "" && !Pinned().knowsDex(v) {
 		m.add("spec.dex.version", "no Dex %q is pinned; there are: %s", v, strings.Join(slices.Sorted(maps.Keys(Pinned().Dex)), ", "))
 	}
+	m.clients(e, "spec.dex.clients", e.Spec.Dex.Clients)
+	emails := map[string]bool{}
+	m.users("spec.dex.users", e.Spec.Dex.Users, emails)
+	for i, u := range e.Spec.Dex.Users {
+		path := fmt.Sprintf("spec.dex.users[%d]", i)
+		if len(u.Password) > 72 {
+			m.add(path+".password", "is longer than bcrypt's 72 bytes")
+		}
+		if u.Token != nil {
+			m.add(path+".token", "is for users of spec.issuer; Dex's have a password")
+		}
+	}
+	m.connectors(e, emails)
+}
+
+// clients finds mistakes in the clients at a path.
+func (m *report) clients(e *Environment, list string, clients []Client) {
 	ids := map[string]bool{}
-	for i, c := range e.Spec.Dex.Clients {
-		path := fmt.Sprintf("spec.dex.clients[%d]", i)
+	for i, c := range clients {
+		path := fmt.Sprintf("%s[%d]", list, i)
 		if ids[c.ID] {
 			m.add(path+".id", "%q stands there twice", c.ID)
 		}
@@ -101,17 +124,16 @@ func (m *report) dex(e *Environment) {
 			}
 		}
 	}
-	emails := map[string]bool{}
-	for i, u := range e.Spec.Dex.Users {
-		path := fmt.Sprintf("spec.dex.users[%d]", i)
+}
+
+// users finds users at a path who are there twice; emails are all so far, in
+// small letters.
+func (m *report) users(list string, users []User, emails map[string]bool) {
+	for i, u := range users {
 		key := strings.ToLower(u.Email) // Dex stores them so
 		if emails[key] {
-			m.add(path+".email", "%q stands there twice", u.Email)
+			m.add(fmt.Sprintf("%s[%d].email", list, i), "%q stands there twice", u.Email)
 		}
 		emails[key] = true
-		if len(u.Password) > 72 {
-			m.add(path+".password", "is longer than bcrypt's 72 bytes")
-		}
 	}
-	m.connectors(e, emails)
 }

@@ -48,7 +48,9 @@ type Spec struct {
 	// Connections from one cluster to another, without any user.
 	Connections []Connection `json:"connections,omitempty"`
 	// Dex is the OpenID Connect provider.
-	Dex Dex `json:"dex"`
+	Dex Dex `json:"dex,omitzero"`
+	// Issuer is another provider in the place of Dex.
+	Issuer *Issuer `json:"issuer,omitempty"`
 	// Endpoints are what pods serve to everybody, as Dex serves the issuer.
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	// Probes are requests that the check makes from inside the clusters.
@@ -82,9 +84,10 @@ func (e *Environment) Cluster(name string) *Cluster {
 
 // User returns the user with that e-mail, or nil.
 func (e *Environment) User(email string) *User {
-	for i := range e.Spec.Dex.Users {
-		if e.Spec.Dex.Users[i].Email == email {
-			return &e.Spec.Dex.Users[i]
+	users := e.Spec.Users()
+	for i := range users {
+		if users[i].Email == email {
+			return &users[i]
 		}
 	}
 	return nil
@@ -92,9 +95,10 @@ func (e *Environment) User(email string) *User {
 
 // Client returns the client with that id, or nil.
 func (e *Environment) Client(id string) *Client {
-	for i := range e.Spec.Dex.Clients {
-		if e.Spec.Dex.Clients[i].ID == id {
-			return &e.Spec.Dex.Clients[i]
+	clients := e.Spec.Clients()
+	for i := range clients {
+		if clients[i].ID == id {
+			return &clients[i]
 		}
 	}
 	return nil
@@ -105,7 +109,7 @@ func (e *Environment) setDefaults() {
 	if e.Spec.Runtime == "" {
 		e.Spec.Runtime = RuntimeAuto
 	}
-	if e.Spec.Dex.IDTokenLifetime == "" {
+	if e.Spec.Issuer == nil && e.Spec.Dex.IDTokenLifetime == "" {
 		e.Spec.Dex.IDTokenLifetime = "1h"
 	}
 	for i := range e.Spec.Probes {
@@ -122,14 +126,15 @@ func (e *Environment) setDefaults() {
 			c.KubernetesVersion = Pinned().DefaultKubernetes
 		}
 	}
-	setUserDefaults(e.Spec.Dex.Users)
+	setUserDefaults(e.Spec.Users())
 	for i := range e.Spec.Dex.Connectors {
 		c := &e.Spec.Dex.Connectors[i]
 		c.Name = cmp.Or(c.Name, c.ID)
 		setUserDefaults(c.Users)
 	}
-	for i := range e.Spec.Dex.Clients {
-		if c := &e.Spec.Dex.Clients[i]; c.Name == "" {
+	clients := e.Spec.Clients()
+	for i := range clients {
+		if c := &clients[i]; c.Name == "" {
 			c.Name = c.ID
 		}
 	}

@@ -48,19 +48,19 @@ func (m *report) expectations(e *Environment) {
 			m.add(path+".user", "the e-mail of %q is not verified, so that cluster %q rejects all of their tokens; the check proves it by itself", x.User, x.Cluster)
 		}
 		if u, _ := e.Person(x.User); u == nil {
-			m.add(path+".user", "there is no user %q in spec.dex.users%s", x.User, didYouMean(x.User, emails(e)))
+			m.add(path+".user", "there is no user %q in %s.users%s", x.User, e.Spec.provider(), didYouMean(x.User, emails(e)))
 		}
 		if c := e.Cluster(x.Cluster); c == nil {
 			m.add(path+".cluster", "there is no cluster %q", x.Cluster)
-		} else if c.Trust.Dex().ClientID == "" {
-			m.add(path+".cluster", "%q does not trust Dex, so that no user can log in there", x.Cluster)
+		} else if c.Trust.Provider().ClientID == "" {
+			m.add(path+".cluster", "%q does not trust the issuer, so that no user can log in there", x.Cluster)
 		}
 		m.actions(path+".can", x.Can)
 		m.actions(path+".cannot", x.Cannot)
 		if x.Trial != nil {
 			m.actions(path+".trial.can", x.Trial.Can)
 			if c := e.Cluster(x.Cluster); c != nil {
-				if c.Trust.Dex().UsernameExpression != "" && x.Username == "" {
+				if c.Trust.Provider().UsernameExpression != "" && x.Username == "" {
 					m.add(path+".trial", "needs to know whom to bind: an expression makes the user's name, say it in username")
 				}
 				if n := x.Trial.Namespace; n != "" && !slices.Contains(c.Access.Namespaces, n) && !builtInNamespace(n) {

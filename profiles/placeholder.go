@@ -38,7 +38,7 @@ func (e *Environment) Placeholders() []Placeholder {
 			Placeholder{"clusters." + c.Name + ".host", "the same without its scheme and port"},
 			Placeholder{"clusters." + c.Name + ".ca", "the certificate that the API server of " + c.Name + " verifies with, PEM"})
 	}
-	for _, c := range e.Spec.Dex.Clients {
+	for _, c := range e.Spec.Clients() {
 		if !c.Public {
 			list = append(list, Placeholder{"clients." + c.ID + ".secret", "the secret of the client " + c.ID})
 		}
@@ -61,6 +61,18 @@ const randomPlaceholder = "random."
 // bytes in base64, made once for an environment and stored.
 func RandomPlaceholder(name string) bool {
 	return strings.HasPrefix(name, randomPlaceholder) && len(name) > len(randomPlaceholder)
+}
+
+// StandIn is in the place of a placeholder where a part of a profile is tried
+// before its value is known: a URL for one, and nothing for a certificate.
+func StandIn(name string) (string, error) {
+	switch {
+	case name == "ca" || strings.HasSuffix(name, ".ca"):
+		return "", nil
+	case name == "issuer" || strings.HasSuffix(name, ".url") || strings.HasSuffix(name, ".server"):
+		return "https://stand-in.localhost", nil
+	}
+	return "stand-in", nil
 }
 
 // UsedPlaceholders are the names of the placeholders in a part of a profile,

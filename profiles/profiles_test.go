@@ -177,8 +177,11 @@ func TestMistakes(t *testing.T) {
 		"spec.dex.values.config={frontend: {issuer: '${x}'}}":                                                                   "spec.dex.values.config: there is no placeholder ${x}",
 		"spec.expectations[0].user=nobody@example.com":                                                                          `spec.expectations[0].user: there is no user "nobody@example.com"`,
 		"spec.dex.connectors=[{type: oidc, id: a, users: [{email: x@example.com}]}]":                                            "spec.dex.connectors[0].users[0].password: is missing",
-		"kind=Environmnt": "kind: ",
-		"spec.dexx={}":    `spec.dexx: unknown field, did you mean "dex"?`,
+		"spec.clusters[0].trust.flags.groupsPrefix=${x}:":                                                                       "spec.clusters[0].trust: there is no placeholder ${x}",
+		"spec.clusters[0].trust.flags.groupsPrefix=${clusters.main.ca}":                                                         "${clusters.main.ca} is not known before the clusters run",
+		"spec.dex.users[0].token={file: x}":                                                                                     "spec.dex.users[0].token: is for users of spec.issuer",
+		"kind=Environmnt":                                                                                                       "kind: ",
+		"spec.dexx={}":                                                                                                          `spec.dexx: unknown field, did you mean "dex"?`,
 	} {
 		_, err := Load("default", set)
 		var invalid *InvalidError

@@ -17,7 +17,7 @@ type Share struct {
 
 func (m *report) share(e *Environment) {
 	s := e.Spec.Share
-	trusts := func(c Cluster) bool { return c.Trust.Dex().ClientID == s.Client }
+	trusts := func(c Cluster) bool { return c.Trust.Provider().ClientID == s.Client }
 	switch {
 	case s == nil:
 	case path.Clean(s.Path) != s.Path:

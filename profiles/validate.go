@@ -12,6 +12,7 @@ import (
 func (e *Environment) mistakes() []string {
 	var m report
 	m.clusters(e)
+	m.issuer(e)
 	m.dex(e)
 	m.connections(e)
 	m.share(e)
@@ -42,7 +43,13 @@ func (m *report) clusters(e *Environment) {
 		}
 		seen[c.Name] = true
 		m.trust(e, path+".trust", c)
-		if e.needsVerified(c.Name) && !slices.ContainsFunc(e.Spec.Dex.Users, func(u User) bool { return *u.EmailVerified }) {
+		m.placeholders(e, path+".trust", c.Trust)
+		for _, name := range UsedPlaceholders(c.Trust) {
+			if strings.HasPrefix(name, "clusters.") && strings.HasSuffix(name, ".ca") {
+				m.add(path+".trust", "${%s} is not known before the clusters run; an issuer that is a cluster is named by issuer.cluster", name)
+			}
+		}
+		if e.needsVerified(c.Name) && !slices.ContainsFunc(e.Spec.Users(), func(u User) bool { return *u.EmailVerified }) {
 			m.add(path+".trust", "no user has a verified e-mail, so that nobody could log in")
 		}
 		m.access(path+".access", c.Access)
@@ -54,7 +61,7 @@ func (m *report) trust(e *Environment, path string, c Cluster) {
 	t := c.Trust
 	audience := func(path, id string) {
 		if id != "" && e.Client(id) == nil {
-			m.add(path, "there is no client %q in spec.dex.clients, they are: %s", id, strings.Join(clientIDs(e), ", "))
+			m.add(path, "there is no client %q in %s.clients, they are: %s", id, e.Spec.provider(), strings.Join(clientIDs(e), ", "))
 		}
 	}
 	switch {
@@ -64,8 +71,8 @@ func (m *report) trust(e *Environment, path string, c Cluster) {
 		m.add(path, "has flags and configuration, which the API server takes only one of")
 	case t.Flags != nil:
 		audience(path+".flags.clientID", t.Flags.ClientID)
-	case t.Dex().ClientID == "" && c.Name == e.Spec.Clusters[0].Name:
-		m.add(path+".configuration.jwt", "none of them is the environment's Dex, in the first cluster; leave out issuer.url and issuer.cluster of one")
+	case t.Provider().ClientID == "" && c.Name == e.Spec.Clusters[0].Name:
+		m.add(path+".configuration.jwt", "none of them is the environment's issuer, in the first cluster; leave out issuer.url and issuer.cluster of one")
 	default:
 		for i, a := range t.Configuration.JWT {
 			p := fmt.Sprintf("%s.configuration.jwt[%d].issuer", path, i)
@@ -101,12 +108,12 @@ func (m *report) clusterIssuer(e *Environment, path, cluster string, i TokenIssu
 // the API server does only for verified ones.
 func (e *Environment) needsVerified(cluster string) bool {
 	c := e.Cluster(cluster)
-	return c != nil && c.Trust.Dex().NeedsVerified()
+	return c != nil && c.Trust.Provider().NeedsVerified()
 }
 
 func clientIDs(e *Environment) []string {
 	var ids []string
-	for _, c := range e.Spec.Dex.Clients {
+	for _, c := range e.Spec.Clients() {
 		ids = append(ids, c.ID)
 	}
 	return ids
@@ -114,7 +121,7 @@ func clientIDs(e *Environment) []string {
 
 func emails(e *Environment) []string {
 	var list []string
-	for _, u := range e.Spec.Dex.Users {
+	for _, u := range e.Spec.Users() {
 		list = append(list, u.Email)
 	}
 	return list

@@ -208,14 +208,14 @@ func (m *report) grant(e *Environment, path string, c Client, grant string) {
 			m.add(path, "%q cannot be used for the grant browser: it has no redirect URI with a port on this machine", c.ID)
 		}
 	case "device":
-		if !slices.Contains(c.RedirectURIs, deviceCallback) && (!c.Public || len(c.RedirectURIs) > 0) {
+		if e.Spec.Issuer == nil && !slices.Contains(c.RedirectURIs, deviceCallback) && (!c.Public || len(c.RedirectURIs) > 0) {
 			m.add(path, "%q cannot be used for the grant device: it does not have the redirect URI %q", c.ID, deviceCallback)
 		}
 	case "client-credentials":
 		if c.Public {
 			m.add(path, "%q is public and cannot be used for the grant client-credentials", c.ID)
 		}
-		if version := e.Spec.Dex.Version; !Pinned().DexHas(version, grant) {
+		if version := e.Spec.Dex.Version; e.Spec.Issuer == nil && !Pinned().DexHas(version, grant) {
 			m.add(path, "Dex %s, which is pinned, has no grant client-credentials; set spec.dex.version: %s", Pinned().DexImage(version).Tag, strings.Join(Pinned().dexWith(grant), " or "))
 		}
 	}

@@ -42,6 +42,15 @@ func (e *Environment) answers(ctx context.Context) error {
 	return nil
 }
 
+// ownIssuer says whether the issuer is devenv's to change: nil, or why not.
+func (e *Environment) ownIssuer(consequence string) error {
+	if !e.env.External() {
+		return nil
+	}
+	return failure.Newf(failure.Usage, "somebody else runs the issuer of environment %q, so that %s", e.env.Name(), consequence).
+		Hint("change them at %s, and spec.issuer in the profile", e.env.Issuer())
+}
+
 // notChanged gives the error of a change its class and a hint.
 func (e *Environment) notChanged(ctx context.Context, err error) error {
 	class := failure.Provisioning
@@ -83,6 +92,9 @@ func Rotate(ctx context.Context, home state.Home, name string, connections ...st
 // the profile that it is given, or with NoPrune keeps what was added.
 func ChangeLogins(ctx context.Context, home state.Home, name string, edit func(record.Logins) error) error {
 	return opened(ctx, home, name, func(old *Environment) error {
+		if err := old.ownIssuer("its users and clients cannot be changed from here"); err != nil {
+			return err
+		}
 		changed, err := old.env.Record.WithLogins(edit)
 		if err != nil {
 			return err
@@ -136,6 +148,9 @@ const drillLimit = 3 * time.Minute
 // drilled rotates something of a Dex that answers.
 func drilled(ctx context.Context, home state.Home, name, what string, rotate func(context.Context, *Environment) error) error {
 	return opened(ctx, home, name, func(e *Environment) error {
+		if err := e.ownIssuer("its " + what + " cannot be rotated from here"); err != nil {
+			return err
+		}
 		if err := e.answers(ctx); err != nil {
 			return err
 		}

@@ -35,10 +35,10 @@ const (
 )
 
 // Users are those that the environment should have, with their passwords.
-func (e *Environment) Users() []profiles.User { return slices.Clone(e.env.Spec().Dex.Users) }
+func (e *Environment) Users() []profiles.User { return slices.Clone(e.env.Spec().Users()) }
 
 // Clients are those that the environment should have, with their secrets.
-func (e *Environment) Clients() []profiles.Client { return slices.Clone(e.env.Spec().Dex.Clients) }
+func (e *Environment) Clients() []profiles.Client { return slices.Clone(e.env.Spec().Clients()) }
 
 // TrustedClient is the id of the client whose tokens a cluster accepts; empty
 // where it does not trust the environment's issuer, or does not exist.
@@ -47,7 +47,7 @@ func (e *Environment) TrustedClient(cluster string) string {
 	if c == nil {
 		return ""
 	}
-	return c.Trust.Dex().ClientID
+	return c.Trust.Provider().ClientID
 }
 
 // Token logs a user in and returns the ID token.

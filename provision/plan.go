@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/devenv-oidc/devenv/provision/drift"
+	"github.com/devenv-oidc/devenv/provision/environment"
 	"github.com/devenv-oidc/devenv/provision/kube"
 	"github.com/devenv-oidc/devenv/provision/plan"
 	"github.com/devenv-oidc/devenv/provision/record"
@@ -58,7 +59,7 @@ func planned(ctx context.Context, r UpRequest) (e *Environment, old *record.Reco
 	if err != nil {
 		return nil, nil, err
 	}
-	wanted, err := record.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, old)
+	wanted, err := environment.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, old)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -52,7 +52,7 @@ func prepare(ctx context.Context, r UpRequest) (*Environment, error) {
 			return nil, err
 		}
 	}
-	wanted, err := record.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, old)
+	wanted, err := environment.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, old)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func replaceFixed(ctx context.Context, r UpRequest, runtime registered, old, wan
 	if _, err := e.remove(ctx); err != nil {
 		return nil, err
 	}
-	return record.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, nil)
+	return environment.Resolve(r.Home, r.Name, runtime.Runtime, r.Profile, nil)
 }
 
 // Validate finds the mistakes of a profile that package profiles cannot know of:
@@ -137,7 +137,11 @@ func Validate(profile *profiles.Environment) error {
 		if c.Trust.Configuration == nil {
 			continue
 		}
-		for _, m := range authentication.Mistakes(c.Trust.Configuration, c.KubernetesVersion) {
+		configuration, err := profiles.FillAll(c.Trust.Configuration, profiles.StandIn)
+		if err != nil {
+			return err
+		}
+		for _, m := range authentication.Mistakes(configuration, c.KubernetesVersion) {
 			mistakes = append(mistakes, fmt.Sprintf("spec.clusters[%d].trust.configuration.%s", i, m))
 		}
 	}

@@ -187,7 +187,7 @@ func (e *Environment) described() *Status {
 	s := &Status{
 		State: state,
 		Name:  r.Name, Profile: r.Profile.Metadata.Name, Runtime: r.Runtime, Ready: r.Ready,
-		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.CAFile(), Address: e.IssuerAddress()},
+		Issuer:      IssuerStatus{URL: e.Issuer(), CAFile: e.env.IssuerCAFile(), Address: e.IssuerAddress()},
 		Timings:     r.Timings,
 		StateFolder: string(e.env.Dir),
 	}
@@ -205,10 +205,10 @@ func (e *Environment) described() *Status {
 	for _, c := range r.Profile.Spec.Connections {
 		s.Connections = append(s.Connections, ConnectionStatus{Name: c.Name, From: c.From, To: c.To, Secret: c.Namespace + "/" + c.Name, Key: c.KubeconfigKey})
 	}
-	for _, u := range r.Profile.Spec.Dex.Users {
+	for _, u := range r.Profile.Spec.Users() {
 		s.Users = append(s.Users, UserStatus{Email: u.Email, Groups: append([]string{}, u.Groups...)})
 	}
-	for _, c := range r.Profile.Spec.Dex.Clients {
+	for _, c := range r.Profile.Spec.Clients() {
 		s.Clients = append(s.Clients, ClientStatus{ID: c.ID, Public: c.Public})
 	}
 	return s

@@ -26,7 +26,8 @@ const serviceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
 
 // Known are the issuers that only the environment knows.
 type Known struct {
-	Dex Issuer
+	// Own is the environment's: Dex, or an external one.
+	Own Issuer
 	// Clusters by name. One that is not known yet is left out of the file: it is
 	// written again when it is.
 	Clusters map[string]Issuer
@@ -83,7 +84,7 @@ func (k Known) fill(issuer map[string]any) bool {
 	if issuer["url"] != nil {
 		return true
 	}
-	is := k.Dex
+	is := k.Own
 	if name, ok := issuer["cluster"].(string); ok {
 		is, ok = k.Clusters[name]
 		if !ok {
@@ -101,7 +102,7 @@ func (k Known) fill(issuer map[string]any) bool {
 // Mistakes are what the API server itself would reject in a file, CEL that does
 // not compile among it, each with its place below the configuration.
 func Mistakes(c *profiles.AuthenticationConfiguration, kubernetesVersion string) []string {
-	known := Known{Dex: Issuer{URL: "https://dex.invalid"}, Clusters: map[string]Issuer{}}
+	known := Known{Own: Issuer{URL: "https://dex.invalid"}, Clusters: map[string]Issuer{}}
 	for _, a := range c.JWT {
 		known.Clusters[a.Issuer.Cluster] = Issuer{URL: "https://" + a.Issuer.Cluster + ".invalid"}
 	}

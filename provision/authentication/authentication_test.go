@@ -61,7 +61,7 @@ func TestMistakesAreTheAPIServersOwn(t *testing.T) {
 
 func TestRenderFillsInDex(t *testing.T) {
 	for v, want := range map[string]string{"v1.33.1": "apiserver.config.k8s.io/v1beta1", "v1.37.0": "apiserver.config.k8s.io/v1"} {
-		text, err := Render(parse(t, good), Known{Dex: Issuer{URL: "https://dex.dev.localhost:30001", CAPEM: "PEM"}}, v)
+		text, err := Render(parse(t, good), Known{Own: Issuer{URL: "https://dex.dev.localhost:30001", CAPEM: "PEM"}}, v)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -204,9 +204,11 @@ func OverlayMistake(overlay map[string]any) error {
 
 // writeFiles writes what kubeadm reads from Spec.Files.
 func (s *Spec) writeFiles() error {
-	patch := map[string]any{"spec": map[string]any{
-		"hostAliases": []any{map[string]any{"ip": "127.0.0.1", "hostnames": s.HostAliases}},
-	}}
+	spec := map[string]any{}
+	if len(s.HostAliases) > 0 {
+		spec["hostAliases"] = []any{map[string]any{"ip": "127.0.0.1", "hostnames": s.HostAliases}}
+	}
+	patch := map[string]any{"spec": spec}
 	text, err := yaml.Marshal(patch)
 	if err != nil {
 		return err

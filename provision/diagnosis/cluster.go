@@ -143,6 +143,16 @@ func (d *login) nameResolution(ctx context.Context) finding {
 	return failed("the API server's pod has no hostAliases entry for "+host, d.recreate())
 }
 
+// externalNameResolution asks this host's resolver for an issuer that somebody
+// else runs; whether a node finds it, its API server's log says.
+func (d *login) externalNameResolution(ctx context.Context) finding {
+	addresses, err := net.DefaultResolver.LookupHost(ctx, d.IssuerHost())
+	if err != nil {
+		return failed(fmt.Sprintf("this host's resolver does not know the issuer: %v", err), "make it known to the resolver, or correct spec.issuer.url in the profile")
+	}
+	return ok(fmt.Sprintf("this host resolves %s to %s", d.IssuerHost(), strings.Join(addresses, ", ")))
+}
+
 // lastError is the last line of the API server's log that klog marks as an
 // error.
 func (d *login) lastError(ctx context.Context) string {

@@ -2,12 +2,15 @@ package diagnosis
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +59,7 @@ func (d *login) issuer(ctx context.Context) finding {
 func (d *login) tcp(ctx context.Context) finding {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.IssuerAddress())
 	if err != nil {
-		return failed(fmt.Sprintf("nothing answers on %s: %v", d.IssuerAddress(), err), d.again())
+		return failed(fmt.Sprintf("nothing answers on %s: %v", d.IssuerAddress(), err), d.mendIssuer())
 	}
 	conn.Close()
 	return ok("something listens on " + d.IssuerAddress())
@@ -64,21 +67,22 @@ func (d *login) tcp(ctx context.Context) finding {
 
 // tls looks at what the issuer serves and at what each side trusts.
 func (d *login) tls(ctx context.Context) finding {
-	ca, err := d.CA()
-	if err != nil {
+	roots, rootsErr := d.IssuerRoots()
+	ca, err := d.IssuerCA()
+	if err := errors.Join(rootsErr, err); err != nil {
 		return failed(err.Error(), "put back ca.crt and ca.key in "+string(d.Dir)+", or: "+d.recreate())
 	}
-	if file, text := d.apiServersCA(); !bytes.Equal(text, ca.CertPEM) {
-		return failed(fmt.Sprintf("the API server trusts another CA (%s) than %s", file, d.CAFile()), "put back the environment's ca.crt, or: "+d.recreate())
+	if file, text := d.apiServersCA(); !bytes.Equal(text, ca) {
+		return failed(fmt.Sprintf("the API server trusts another CA (%s) than %s", file, d.IssuerCAFile()), "put back the environment's ca.crt, or: "+d.recreate())
 	}
 	dialer := &tls.Dialer{Config: &tls.Config{ServerName: d.IssuerHost(), InsecureSkipVerify: true}} // verified below, for each reason
 	conn, err := dialer.DialContext(ctx, "tcp", d.IssuerAddress())
 	if err != nil {
-		return failed(fmt.Sprintf("the issuer speaks no TLS: %v", err), d.again()).withLog(d.dexLog(ctx))
+		return failed(fmt.Sprintf("the issuer speaks no TLS: %v", err), d.mendIssuer()).withLog(d.dexLog(ctx))
 	}
 	defer conn.Close()
 	chain := conn.(*tls.Conn).ConnectionState().PeerCertificates
-	return d.verify(chain[0], ca.Pool(), chain[1:])
+	return d.verify(chain[0], roots, chain[1:])
 }
 
 func (d *login) verify(leaf *x509.Certificate, roots *x509.CertPool, rest []*x509.Certificate) finding {
@@ -89,25 +93,26 @@ func (d *login) verify(leaf *x509.Certificate, roots *x509.CertPool, rest []*x50
 	validity := fmt.Sprintf("valid from %s to %s", leaf.NotBefore.Format(time.DateTime), leaf.NotAfter.Format(time.DateTime))
 	switch now := time.Now(); {
 	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-		return failed("the issuer's certificate is not valid now: "+validity, d.again())
+		return failed("the issuer's certificate is not valid now: "+validity, d.mendIssuer())
 	case leaf.VerifyHostname(d.IssuerHost()) != nil:
-		return failed(fmt.Sprintf("the issuer's certificate is for %s, and not for %s", strings.Join(leaf.DNSNames, ", "), d.IssuerHost()), d.again())
+		return failed(fmt.Sprintf("the issuer's certificate is for %s, and not for %s", strings.Join(leaf.DNSNames, ", "), d.IssuerHost()), d.mendIssuer())
 	}
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: d.IssuerHost()}); err != nil {
-		return failed(fmt.Sprintf("the issuer's certificate does not verify with %s: %v", d.CAFile(), err), d.again())
+		return failed(fmt.Sprintf("the issuer's certificate does not verify with %s: %v", cmp.Or(d.IssuerCAFile(), "the CAs of this machine"), err), d.mendIssuer())
 	}
 	if time.Until(leaf.NotAfter) < 24*time.Hour {
-		return warning("the issuer's certificate expires within a day: "+validity, d.again())
+		return warning("the issuer's certificate expires within a day: "+validity, d.mendIssuer())
 	}
-	return ok("the issuer's certificate verifies with the environment's CA, " + validity)
+	return ok("the issuer's certificate verifies with its CA, " + validity)
 }
 
 // apiServersCA is the CA that the API server reads, and its file: with kind a
 // copy that the node sees.
 func (d *login) apiServersCA() (file string, text []byte) {
 	if !d.Environment.Runtime.Pods {
-		text, _ = d.Dir.Read("ca.crt")
-		return d.CAFile(), text
+		file = d.IssuerCAFile()
+		text, _ = os.ReadFile(file)
+		return file, text
 	}
 	elements := environment.NodeFile(d.cluster.Name, "ca.crt")
 	text, _ = d.Dir.Read(elements...)
@@ -117,10 +122,10 @@ func (d *login) apiServersCA() (file string, text []byte) {
 func (d *login) discovery(ctx context.Context) finding {
 	client, err := d.IssuerClient()
 	if err != nil {
-		return failed(err.Error(), d.again())
+		return failed(err.Error(), d.mendIssuer())
 	}
 	if err := identity.Discover(ctx, client, d.Issuer()); err != nil {
-		return failed(fmt.Sprintf("the discovery document of %s: %v", d.Issuer(), err), d.again()).withLog(d.dexLog(ctx))
+		return failed(fmt.Sprintf("the discovery document of %s: %v", d.Issuer(), err), d.mendIssuer()).withLog(d.dexLog(ctx))
 	}
 	return ok("the discovery document names " + d.Issuer())
 }
@@ -129,14 +134,17 @@ func (d *login) discovery(ctx context.Context) finding {
 func (d *login) keys(ctx context.Context) finding {
 	client, err := d.IssuerClient()
 	if err != nil {
-		return failed(err.Error(), d.again())
+		return failed(err.Error(), d.mendIssuer())
 	}
 	published, err := identity.PublishedKeys(ctx, client, d.Issuer())
 	if err != nil {
-		return failed(fmt.Sprintf("could not read Dex's keys: %v", err), d.again()).withLog(d.dexLog(ctx))
+		return failed(fmt.Sprintf("could not read the issuer's keys: %v", err), d.mendIssuer()).withLog(d.dexLog(ctx))
 	}
 	if len(published) == 0 {
-		return failed("Dex publishes no keys", d.again())
+		return failed("the issuer publishes no keys", d.mendIssuer())
+	}
+	if d.External() {
+		return ok(fmt.Sprintf("%d published", len(published)))
 	}
 	admin, err := d.Admin(d.First().Name)
 	if err != nil {
@@ -147,7 +155,7 @@ func (d *login) keys(ctx context.Context) finding {
 		return warning(err.Error(), "")
 	}
 	if !slices.Contains(published, signer.KeyID()) {
-		return failed("Dex signs with a key that it does not publish", d.again())
+		return failed("Dex signs with a key that it does not publish", d.mendIssuer())
 	}
 	return ok(fmt.Sprintf("%d published, the signing key among them", len(published)))
 }
@@ -202,6 +210,9 @@ func compareClocks(ours, theirs time.Time) finding {
 // dexLog is the last line of Dex's log that says what went wrong.
 func (d *login) dexLog(ctx context.Context) string {
 	text := ""
+	if d.External() {
+		return ""
+	}
 	if d.Environment.Runtime.Pods {
 		admin, err := d.Admin(d.First().Name)
 		if err != nil {

@@ -66,11 +66,13 @@ func (d *login) path() []hop {
 	} else {
 		path = append(path, hop{"processes", d.processes})
 	}
+	path = append(path, hop{"api-server", d.apiServer}, hop{"api-server-flags", d.apiServerFlags})
+	if d.External() {
+		path = append(path, hop{"name-resolution", d.externalNameResolution})
+	} else {
+		path = append(path, hop{"name-resolution", d.nameResolution}, hop{"issuer", d.issuer})
+	}
 	return append(path,
-		hop{"api-server", d.apiServer},
-		hop{"api-server-flags", d.apiServerFlags},
-		hop{"name-resolution", d.nameResolution},
-		hop{"issuer", d.issuer},
 		hop{"tcp", d.tcp},
 		hop{"tls", d.tls},
 		hop{"discovery", d.discovery},
@@ -87,6 +89,9 @@ func (d *login) path() []hop {
 func (d *login) beside() []hop {
 	if !d.Environment.Runtime.Pods {
 		return nil
+	}
+	if d.External() {
+		return []hop{{"certificates", d.certificates}, {"workloads", d.workloads}}
 	}
 	return []hop{{"dns", d.dns}, {"certificates", d.certificates}, {"workloads", d.workloads}}
 }
@@ -107,6 +112,14 @@ func limited(hops []hop) []hop {
 // again is the remedy for what `up` heals.
 func (d *login) again() string { return d.Record.UpAgain() }
 
+// mendIssuer is the remedy for an issuer that does not do what it should.
+func (d *login) mendIssuer() string {
+	if d.External() {
+		return "somebody else runs it: start or correct it there, or name another one in spec.issuer of the profile"
+	}
+	return d.again()
+}
+
 // recreate is the remedy for what it cannot.
 func (d *login) recreate() string {
 	return "devenv up --recreate" + record.NameFlag(d.Name()) + d.Record.Arguments
@@ -119,7 +132,7 @@ func (d *login) newToken() string { return "devenv token" + record.NameFlag(d.Na
 // emails are those of the profile's users.
 func (d *login) emails() []string {
 	var list []string
-	for _, u := range d.Spec().Dex.Users {
+	for _, u := range d.Spec().Users() {
 		list = append(list, u.Email)
 	}
 	return list
@@ -127,8 +140,8 @@ func (d *login) emails() []string {
 
 // wantedUser is the user whose login is followed.
 func (d *login) wantedUser() (profiles.User, bool) {
-	for _, u := range d.Spec().Dex.Users {
-		if u.Email == d.request.User || d.request.User == "" && (*u.EmailVerified || !d.cluster.Trust.Dex().NeedsVerified()) {
+	for _, u := range d.Spec().Users() {
+		if u.Email == d.request.User || d.request.User == "" && (*u.EmailVerified || !d.cluster.Trust.Provider().NeedsVerified()) {
 			return u, true
 		}
 	}

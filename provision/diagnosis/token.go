@@ -39,28 +39,28 @@ func (d *login) issueToken(ctx context.Context) finding {
 	if !known {
 		return failed(fmt.Sprintf("the profile has no user %q", d.user.Email), "the users are: "+strings.Join(d.emails(), ", "))
 	}
-	client := d.cluster.Trust.Dex().ClientID
+	client := d.cluster.Trust.Provider().ClientID
 	if client == "" {
-		return warning("the cluster "+d.cluster.Name+" does not trust Dex", "")
+		return warning("the cluster "+d.cluster.Name+" does not trust the issuer", "")
 	}
 	token, err := session.Token(ctx, d.Environment, session.TokenRequest{User: d.user.Email, Client: client})
 	var rejected *identity.LoginError
 	switch {
 	case errors.As(err, &rejected):
-		return failed(rejected.Error(), d.again()).withLog(d.dexLog(ctx))
+		return failed(rejected.Error(), d.mendIssuer()).withLog(d.dexLog(ctx))
 	case err != nil:
-		return failed(fmt.Sprintf("could not get a token for %s: %v", d.user.Email, err), d.again()).withLog(d.dexLog(ctx))
+		return failed(fmt.Sprintf("could not get a token for %s: %v", d.user.Email, err), d.mendIssuer()).withLog(d.dexLog(ctx))
 	}
 	if d.claims, err = jwt.Claims(token); err != nil {
-		return failed(fmt.Sprintf("Dex issued no JSON Web Token: %v", err), d.logs())
+		return failed(fmt.Sprintf("the issuer's answer is no JSON Web Token: %v", err), d.logs())
 	}
 	d.token = token
-	return ok("Dex issued one for " + d.user.Email)
+	return ok("the issuer gave one for " + d.user.Email)
 }
 
 // checkClaims compares the token with what the API server wants of it.
 func (d *login) checkClaims(context.Context) finding {
-	trust := d.cluster.Trust.Dex()
+	trust := d.cluster.Trust.Provider()
 	if d.claims == nil {
 		return warning("there is no token", "")
 	}

@@ -83,7 +83,7 @@ func cluster(ctx context.Context, e *environment.Environment, runtime Runtime, c
 		func() ([]kube.Difference, error) { return steps.ObjectDifferences(ctx, e, c) },
 		func() ([]kube.Difference, error) { return connections(ctx, e, admin, c) },
 	}
-	if e.IsFirst(c) {
+	if e.IsFirst(c) && !e.External() {
 		parts = append(parts, func() ([]kube.Difference, error) { return dex(ctx, e, admin) })
 	}
 	var found []kube.Difference

@@ -4,17 +4,11 @@
 package environment
 
 import (
-	"cmp"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
@@ -63,18 +57,6 @@ func (e *Environment) Save() error { return e.Record.Save(e.Dir) }
 // Host is the DNS name of something that the environment serves.
 func (e *Environment) Host(of string) string { return e.Runtime.Host(e.Record.Name, of) }
 
-// IssuerHost is the issuer's DNS name, the same for everybody.
-func (e *Environment) IssuerHost() string { return e.Host("dex") }
-
-// Issuer is the issuer's URL: the same from the host, from the API server,
-// from pods and from other clusters.
-func (e *Environment) Issuer() string {
-	return fmt.Sprintf("https://%s:%d", e.IssuerHost(), e.Record.IssuerPort)
-}
-
-// IssuerAddress is the host:port by which this host reaches the issuer, however
-// its resolver answers the name.
-func (e *Environment) IssuerAddress() string { return record.Loopback(e.Record.IssuerPort) }
 
 // EndpointURL is where an endpoint of the profile answers.
 func (e *Environment) EndpointURL(name string) string {
@@ -131,44 +113,6 @@ func (e *Environment) readCA(file, what string) (*trust.CA, error) {
 			"or recreate the environment, its data will be lost: devenv up --recreate"+record.NameFlag(e.Name())+e.Record.Arguments)
 	}
 	return ca, nil
-}
-
-// IssuerClient speaks https to the issuer and to endpoints: it trusts the
-// environment's CA alone and dials the loopback, so that it needs no resolver.
-func (e *Environment) IssuerClient() (*http.Client, error) {
-	ca, err := e.CA()
-	if err != nil {
-		return nil, err
-	}
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	own := map[string]string{net.JoinHostPort(e.IssuerHost(), fmt.Sprint(e.Record.IssuerPort)): e.IssuerAddress()}
-	for name, port := range e.Record.EndpointPorts {
-		own[net.JoinHostPort(e.Host(name), fmt.Sprint(port))] = record.Loopback(port)
-	}
-	return &http.Client{
-		Timeout: 15 * time.Second,
-		Transport: &http.Transport{
-			TLSClientConfig:   &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12},
-			DisableKeepAlives: true, // Dex's pod may be replaced between two calls
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return dialer.DialContext(ctx, network, cmp.Or(own[address], address))
-			},
-		},
-	}, nil
-}
-
-// Provider is the issuer, for logins.
-func (e *Environment) Provider() (*identity.Provider, error) {
-	client, err := e.IssuerClient()
-	if err != nil {
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.provider == nil {
-		e.provider = identity.NewProvider(e.Issuer(), client)
-	}
-	return e.provider.Through(client), nil
 }
 
 // Admin is the administrator's access to a cluster, from its kubeconfig.

@@ -18,7 +18,7 @@ const (
 	Usage        Class = 2   // the command line, the profile or a name is wrong
 	Prerequisite Class = 3   // something that devenv needs is missing on this machine
 	Provisioning Class = 4   // a step failed or timed out
-	Rejected     Class = 5   // a proof failed, or Dex rejected a login
+	Rejected     Class = 5   // a proof failed, or the issuer rejected a login
 	Interrupted  Class = 130 // SIGINT, SIGTERM or SIGHUP
 )
 

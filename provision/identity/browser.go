@@ -103,7 +103,7 @@ func callbackHandler(path, state string, answers chan<- callback) http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if code := query.Get("error"); code != "" || answer.code == "" {
 			answer.err = &LoginError{Who: "whoever used the browser", Code: code, Description: query.Get("error_description")}
-			fmt.Fprintln(w, "Dex rejected the login; see the terminal.")
+			fmt.Fprintln(w, "The login was rejected; see the terminal.")
 		} else {
 			fmt.Fprintln(w, "You are logged in. You can close this page.")
 		}

@@ -2,6 +2,8 @@ package identity
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +15,8 @@ import (
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
-// Signer signs tokens as Dex does, with Dex's own key, so that a token can be
-// wrong in one way and right in all others.
+// Signer signs tokens as Dex does: with Dex's own key, a token can be wrong in one
+// way and right in all others.
 type Signer struct{ key jose.JSONWebKey }
 
 // signingKeys is the one object in which Dex stores its keys.
@@ -40,6 +42,15 @@ func ReadSigner(ctx context.Context, client *kube.Client) (*Signer, error) {
 		return nil, errors.New("could not read Dex's signing key: there is none yet")
 	}
 	return &Signer{key: key}, nil
+}
+
+// NewSigner has a key of its own, which no issuer has.
+func NewSigner() (*Signer, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	return &Signer{key: jose.JSONWebKey{Key: key, KeyID: "a-key-of-nobody", Algorithm: string(jose.RS256), Use: "sig"}}, nil
 }
 
 // KeyID is the id of the key, by which it is published.

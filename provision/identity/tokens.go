@@ -30,14 +30,14 @@ type Tokens struct {
 	Refresh string `json:"refresh,omitempty"`
 }
 
-// LoginError says that Dex rejected a login, in Dex's words (RFC 6749, 5.2).
+// LoginError says that the issuer rejected a login, in its words (RFC 6749, 5.2).
 type LoginError struct {
 	Who               string
 	Code, Description string
 }
 
 func (e *LoginError) Error() string {
-	return fmt.Sprintf("Dex rejected the login of %s: %s: %s", e.Who, e.Code, e.Description)
+	return fmt.Sprintf("the issuer rejected the login of %s: %s: %s", e.Who, e.Code, e.Description)
 }
 
 func (l Login) config(ctx context.Context) (*oauth2.Config, error) {
@@ -96,18 +96,18 @@ func (l Login) Refresh(ctx context.Context, refresh string) (Tokens, error) {
 	return tokens("whoever logged in before", token, err)
 }
 
-// tokens reads an answer of Dex's token endpoint.
+// tokens reads an answer of the token endpoint.
 func tokens(who string, token *oauth2.Token, err error) (Tokens, error) {
 	var rejected *oauth2.RetrieveError
 	if errors.As(err, &rejected) && rejected.ErrorCode != "" {
 		return Tokens{}, &LoginError{Who: who, Code: rejected.ErrorCode, Description: rejected.ErrorDescription}
 	}
 	if err != nil {
-		return Tokens{}, fmt.Errorf("could not ask Dex for a token: %w", err)
+		return Tokens{}, fmt.Errorf("could not ask the issuer for a token: %w", err)
 	}
 	id, _ := token.Extra("id_token").(string)
 	if id == "" {
-		return Tokens{}, errors.New("could not read Dex's answer: it holds no id_token")
+		return Tokens{}, errors.New("could not read the issuer's answer: it holds no id_token")
 	}
 	return Tokens{ID: id, Refresh: token.RefreshToken}, nil
 }
@@ -116,13 +116,19 @@ func tokens(who string, token *oauth2.Token, err error) (Tokens, error) {
 // dex, server/deviceflowhandlers.go).
 const deviceCallback = "/device/callback"
 
+// CheckDevice says whether a client of Dex can be used for the device grant: nil,
+// or a *GrantError.
+func CheckDevice(c profiles.Client) error {
+	named := slices.Contains(c.RedirectURIs, deviceCallback)
+	if !named && (!c.Public || len(c.RedirectURIs) > 0) {
+		return &GrantError{Client: c.ID, Grant: "device", Needs: `the redirect URI "` + deviceCallback + `"`}
+	}
+	return nil
+}
+
 // Device has the user log in on another device, at a URL and with a code
 // (RFC 8628), which show is told.
 func (l Login) Device(ctx context.Context, show func(url, code string)) (Tokens, error) {
-	named := slices.Contains(l.Client.RedirectURIs, deviceCallback)
-	if !named && (!l.Client.Public || len(l.Client.RedirectURIs) > 0) {
-		return Tokens{}, &GrantError{Client: l.Client.ID, Grant: "device", Needs: `the redirect URI "` + deviceCallback + `"`}
-	}
 	config, err := l.config(ctx)
 	if err != nil {
 		return Tokens{}, err

@@ -69,9 +69,9 @@ func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 }
 
 // issuerService makes sure that the Service exists to which the issuer's name
-// leads; nil in a cluster where it leads to another cluster's node.
+// leads; nil in a cluster where it leads elsewhere.
 func (r *Runtime) issuerService(ctx context.Context, admin *kube.Client, c profiles.Cluster) (*corev1.Service, error) {
-	if !r.env.IsFirst(c) {
+	if !r.env.IsFirst(c) || r.env.External() {
 		return nil, nil
 	}
 	if _, err := admin.EnsureNamespace(ctx, identity.Namespace); err != nil {
@@ -194,7 +194,10 @@ func (r *Runtime) dnsRules(c profiles.Cluster) []string {
 		}
 		return fmt.Sprintf("    rewrite name exact %s %s\n", host, target)
 	}
-	rules := []string{rule(r.env.IssuerHost(), identity.ServiceHost, r.env.First().Name)}
+	var rules []string
+	if !r.env.External() {
+		rules = append(rules, rule(r.env.IssuerHost(), identity.ServiceHost, r.env.First().Name))
+	}
 	for _, x := range r.env.Spec().Endpoints {
 		rules = append(rules, rule(r.env.Host(x.Name), steps.EndpointService(x)+"."+x.Namespace+".svc.cluster.local", x.Cluster))
 	}

@@ -33,7 +33,7 @@ func (r *Runtime) createCAs(context.Context) (changed bool, err error) {
 	if err != nil {
 		return made, err
 	}
-	ca, err := r.env.Dir.Read("ca.crt")
+	ca, err := r.env.IssuerCA()
 	if err != nil {
 		return made, err
 	}
@@ -84,7 +84,7 @@ func (r *Runtime) startNode(c profiles.Cluster) plan.Ensure {
 			}
 		}
 		changed, err = steps.Boot(ctx, r.env, handle)
-		if err != nil || r.env.IsFirst(c) {
+		if err != nil || r.env.IsFirst(c) || r.env.External() {
 			return changed, err
 		}
 		relayed, err := handle.Relay(ctx, r.env.Record.IssuerPort, r.node(r.env.First().Name))
@@ -112,7 +112,10 @@ func (r *Runtime) completeCluster(c profiles.Cluster) plan.Ensure {
 // Images that only the profile names are loaded where there is an archive: else
 // the node pulls them, and its pods say why it cannot.
 func (r *Runtime) images(c profiles.Cluster) []cluster.Image {
-	pins := []profiles.ImagePin{steps.DexImage(r.env)}
+	var pins []profiles.ImagePin
+	if !r.env.External() || len(r.env.Spec().Probes) > 0 {
+		pins = append(pins, steps.DexImage(r.env))
+	}
 	if r.env.IsFirst(c) {
 		pins = slices.AppendSeq(pins, maps.Values(r.env.Record.Pins.Charts["cert-manager"].Images))
 	}

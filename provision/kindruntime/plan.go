@@ -40,6 +40,9 @@ func (r *Runtime) Plan() []plan.Step {
 		list = append(list, r.planBeside(c)...)
 		list = append(list, steps.Workloads(e, c, needs("seed", id("dns"), id("access"), id("images")))...)
 	}
+	if e.External() {
+		list = steps.WithExternalIssuer(e, list, "dex", "seed", "renewal")
+	}
 	return plan.Explained(steps.Finally(e, r, list), r.explainStep)
 }
 

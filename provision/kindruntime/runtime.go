@@ -118,8 +118,16 @@ func (r *Runtime) handle(c string) *cluster.Cluster {
 func (r *Runtime) spec(name string) cluster.Spec {
 	e, c := r.env, *r.env.Record.Profile.Cluster(name)
 	var ports []int
-	if e.IsFirst(c) {
-		ports = []int{e.Record.IssuerPort}
+	var aliases []string
+	caFile := cluster.KubernetesPath("ca.crt")
+	switch {
+	case !e.External():
+		aliases = []string{e.IssuerHost()}
+		if e.IsFirst(c) {
+			ports = []int{e.Record.IssuerPort}
+		}
+	case e.IssuerCAFile() == "":
+		caFile = ""
 	}
 	for _, x := range e.Spec().Endpoints {
 		if x.Cluster == c.Name {
@@ -134,8 +142,8 @@ func (r *Runtime) spec(name string) cluster.Spec {
 		APIPort:           e.Record.APIPorts[c.Name],
 		Ports:             ports,
 		Files:             e.Dir.Path(environment.NodeFile(c.Name)...),
-		APIServerArgs:     steps.APIServerFlags(e, c, cluster.KubernetesPath("ca.crt"), cluster.KubernetesPath(steps.AuthenticationFile)),
-		HostAliases:       []string{e.IssuerHost()},
+		APIServerArgs:     steps.APIServerFlags(e, c, caFile, cluster.KubernetesPath(steps.AuthenticationFile)),
+		HostAliases:       aliases,
 		Kubeconfig:        e.KubeconfigFile(c.Name),
 	}
 }

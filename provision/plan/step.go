@@ -5,6 +5,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -59,6 +60,41 @@ func Last(steps []Step) []string {
 		}
 	}
 	return ids
+}
+
+// Without is a plan without some of its steps: what needed them needs what they
+// needed.
+func Without(steps []Step, ids ...string) []Step {
+	needsOf := map[string][]string{}
+	for _, s := range steps {
+		if slices.Contains(ids, s.ID) {
+			needsOf[s.ID] = s.Needs
+		}
+	}
+	var expand func(needs []string) []string
+	expand = func(needs []string) []string {
+		var list []string
+		for _, need := range needs {
+			further := []string{need}
+			if theirs, left := needsOf[need]; left {
+				further = expand(theirs)
+			}
+			for _, id := range further {
+				if !slices.Contains(list, id) {
+					list = append(list, id)
+				}
+			}
+		}
+		return list
+	}
+	var list []Step
+	for _, s := range steps {
+		if _, left := needsOf[s.ID]; !left {
+			s.Needs = expand(s.Needs)
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // Validate finds steps that could never start: two of one id, circles, needs

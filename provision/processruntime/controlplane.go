@@ -20,7 +20,7 @@ func (r *Runtime) createCAs(context.Context) (changed bool, err error) { return 
 // is answered as soon as Dex can.
 func (r *Runtime) startControlPlane(c profiles.Cluster) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
-		first := r.env.IsFirst(c) // the others have nothing to do with Dex
+		first := r.env.IsFirst(c) && !r.env.External() // the others have nothing to do with Dex
 		if first {
 			if _, err := r.dex().EndStrays(ctx); err != nil {
 				return false, err

@@ -33,6 +33,9 @@ func (r *Runtime) Plan() []plan.Step {
 		list = append(list, r.planBeside(c)...)
 		list = append(list, steps.Workloads(e, c, needs("seed", steps.ID(e, "access", c.Name)))...)
 	}
+	if e.External() {
+		list = steps.WithExternalIssuer(e, list, "dex", "seed")
+	}
 	return plan.Explained(steps.Finally(e, r, list), r.explain)
 }
 

@@ -21,7 +21,10 @@ var KubernetesPrograms = []string{"etcd", "kube-apiserver", "kube-controller-man
 func (r *Runtime) findPrograms(ctx context.Context) (changed bool, err error) {
 	r.finding.Lock()
 	defer r.finding.Unlock()
-	if r.program(identity.Program) != "" {
+	r.mu.Lock()
+	found := r.files != nil
+	r.mu.Unlock()
+	if found {
 		return false, nil
 	}
 	pins, files := r.env.Record.Pins, map[string]string{}
@@ -37,17 +40,20 @@ func (r *Runtime) findPrograms(ctx context.Context) (changed bool, err error) {
 		}
 		changed = changed || did
 	}
-	image := steps.DexImage(r.env)
-	named := map[string]string{identity.Program: pins.Programs.Dex[image.Tag]}
-	got, did, err := EnsureFiles(ctx, r.env.Record.Sources, named, programs.Source{Image: image.Pinned(), Archive: image.Archive}, []string{identity.Program})
-	if err != nil {
-		return changed, err
+	if !r.env.External() {
+		image := steps.DexImage(r.env)
+		named := map[string]string{identity.Program: pins.Programs.Dex[image.Tag]}
+		got, did, err := EnsureFiles(ctx, r.env.Record.Sources, named, programs.Source{Image: image.Pinned(), Archive: image.Archive}, []string{identity.Program})
+		if err != nil {
+			return changed, err
+		}
+		files[identity.Program] = got[identity.Program]
+		changed = changed || did
 	}
-	files[identity.Program] = got[identity.Program]
 	r.mu.Lock()
 	r.files = files
 	r.mu.Unlock()
-	return changed || did, nil
+	return changed, nil
 }
 
 // EnsureFiles returns files by the names of their binaries: those that the file

@@ -44,7 +44,10 @@ func etcdPort(cluster string) string     { return cluster + ".etcd" }
 func etcdPeerPort(cluster string) string { return cluster + ".etcd-peer" }
 
 func internalPorts(profile *profiles.Environment) []string {
-	names := []string{DexAdminPort}
+	var names []string
+	if profile.Spec.Issuer == nil {
+		names = append(names, DexAdminPort)
+	}
 	for _, c := range profile.Spec.Clusters {
 		names = append(names, etcdPort(c.Name), etcdPeerPort(c.Name))
 	}
@@ -117,7 +120,7 @@ func (r *Runtime) handle(name string) *process.Cluster {
 }
 
 func (r *Runtime) apiServerFlags(c profiles.Cluster) map[string]string {
-	return steps.APIServerFlags(r.env, c, r.env.CAFile(), r.env.Dir.Path(environment.NodeFile(c.Name, steps.AuthenticationFile)...))
+	return steps.APIServerFlags(r.env, c, r.env.IssuerCAFile(), r.env.Dir.Path(environment.NodeFile(c.Name, steps.AuthenticationFile)...))
 }
 
 // program is the file of a binary, or "" before findPrograms.
@@ -177,6 +180,9 @@ func (r *Runtime) Processes() []process.Status {
 			list = append(list, p.Status())
 		}
 	}
+	if r.env.External() {
+		return list
+	}
 	return append(list, r.dex().Status())
 }
 
@@ -186,6 +192,9 @@ func (r *Runtime) CollectLogs(_ context.Context, folder string) error {
 		if err := r.handle(c.Name).CollectLogs(folder); err != nil {
 			return err
 		}
+	}
+	if r.env.External() {
+		return nil
 	}
 	return r.dex().CopyLog(folder)
 }
@@ -201,7 +210,7 @@ func (r *Runtime) Abandon(ctx context.Context, keepFailed bool) (removed bool, e
 		did, abandonErr := handle.Abandon(ctx, keepFailed)
 		removed, err = removed || did, errors.Join(err, abandonErr)
 	}
-	if removed { // Dex's data was there, or it has nobody to serve
+	if removed && !r.env.External() { // Dex's data was there, or it has nobody to serve
 		_, stopErr := r.dex().Stop(ctx)
 		err = errors.Join(err, stopErr)
 	}

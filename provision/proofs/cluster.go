@@ -142,11 +142,11 @@ func (s *suite) kubectl(ctx context.Context, c profiles.Cluster, token string, a
 // one, or the profile would not be valid; elsewhere there is none.
 func (s *suite) acceptedUsers(c profiles.Cluster) []profiles.User {
 	var accepted []profiles.User
-	if c.Trust.Dex().ClientID == "" {
+	if c.Trust.Provider().ClientID == "" {
 		return nil
 	}
 	for _, u := range s.Record.Profile.People() {
-		if *u.EmailVerified || !c.Trust.Dex().NeedsVerified() {
+		if *u.EmailVerified || !c.Trust.Provider().NeedsVerified() {
 			accepted = append(accepted, u)
 		}
 	}

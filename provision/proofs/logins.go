@@ -80,7 +80,7 @@ func (e *UnknownKeyError) Error() string {
 
 // login logs a user in with the client whose tokens a cluster accepts.
 func (s *suite) login(ctx context.Context, c profiles.Cluster, u profiles.User) (check.Login, error) {
-	token, err := session.Token(ctx, s.Environment, session.TokenRequest{User: u.Email, Client: c.Trust.Dex().ClientID})
+	token, err := session.Token(ctx, s.Environment, session.TokenRequest{User: u.Email, Client: c.Trust.Provider().ClientID})
 	if err != nil {
 		return check.Login{}, err
 	}
@@ -95,7 +95,7 @@ func (s *suite) login(ctx context.Context, c profiles.Cluster, u profiles.User) 
 // user. The results of CEL expressions are known only where the profile has
 // them.
 func (s *suite) expectedLogin(c profiles.Cluster, u profiles.User, claims map[string]any, token string) (check.Login, error) {
-	trust := c.Trust.Dex()
+	trust := c.Trust.Provider()
 	login := check.Login{Email: u.Email, Token: token, Claims: claims, AnyGroups: trust.GroupsExpression != ""}
 	if trust.GroupsClaim == "groups" {
 		for _, g := range u.Groups {

@@ -59,7 +59,9 @@ func Check(ctx context.Context, e *environment.Environment, runtime Runtime) (*c
 	if e.Runtime.Pods {
 		add(func() ([]check.Result, error) { return s.workloads(ctx), nil })
 		for _, c := range e.Spec().Clusters {
-			add(func() ([]check.Result, error) { return s.issuerFromPod(ctx, c) })
+			if !e.External() { // how pods reach another provider is not devenv's
+				add(func() ([]check.Result, error) { return s.issuerFromPod(ctx, c) })
+			}
 		}
 	}
 	for _, c := range e.Spec().Clusters {

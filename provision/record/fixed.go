@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/trust"
 )
 
 // FixedDifferences names the fields that cannot change in an environment that
@@ -20,6 +21,8 @@ func FixedDifferences(old, wanted *Record, runtime Runtime) []string {
 		}
 	}
 	compare("spec.runtime", old.Runtime, wanted.Runtime)
+	compare("spec.issuer.url", issuerURL(old), issuerURL(wanted))
+	compare("spec.issuer.ca", issuerCA(old), issuerCA(wanted))
 	compare("spec.dex.port", old.IssuerPort, wanted.IssuerPort)
 	compare("the names of spec.clusters", old.ClusterNames(), wanted.ClusterNames())
 	compare("the places of spec.endpoints", old.endpointPlaces(), wanted.endpointPlaces())
@@ -37,6 +40,22 @@ func FixedDifferences(old, wanted *Record, runtime Runtime) []string {
 		compareTrust(path+".trust", before.Trust, c.Trust, runtime.FlagsInPlace, compare)
 	}
 	return differences
+}
+
+// issuerURL is that of an external issuer.
+func issuerURL(r *Record) string {
+	if x := r.Profile.Spec.Issuer; x != nil {
+		return x.URL
+	}
+	return "Dex"
+}
+
+// issuerCA tells the CA of an external issuer from others.
+func issuerCA(r *Record) string {
+	if x := r.Profile.Spec.Issuer; x != nil && x.CA != "" {
+		return "SHA-256 " + trust.Fingerprint([]byte(x.CA))[:16]
+	}
+	return ""
 }
 
 // compareTrust compares what an API server reads only when it starts. An

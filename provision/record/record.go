@@ -39,7 +39,7 @@ type Record struct {
 	// Engine is the container engine's command: docker, podman or nerdctl.
 	Engine string `json:"engine,omitempty"`
 	// IssuerPort is the issuer's port everywhere: on the host's loopback, on
-	// the node and in the cluster.
+	// the node and in the cluster; 0 where somebody else runs it.
 	IssuerPort int `json:"issuerPort"`
 	// APIPorts are the API servers' ports on the host's loopback, by cluster.
 	APIPorts map[string]int `json:"apiPorts"`
@@ -106,11 +106,8 @@ func (r *Record) First() profiles.Cluster { return r.Profile.Spec.Clusters[0] }
 // Ports are all ports of the environment.
 func (r *Record) Ports() []int {
 	ports := append(slices.Collect(maps.Values(r.APIPorts)), slices.Collect(maps.Values(r.InternalPorts))...)
-	ports = append(append(ports, r.IssuerPort), slices.Collect(maps.Values(r.EndpointPorts))...)
-	if r.SharePort != 0 {
-		ports = append(ports, r.SharePort)
-	}
-	return ports
+	ports = append(append(ports, r.IssuerPort, r.SharePort), slices.Collect(maps.Values(r.EndpointPorts))...)
+	return slices.DeleteFunc(ports, func(port int) bool { return port == 0 })
 }
 
 // DefaultName is the environment that commands mean when they name none.

@@ -2,11 +2,16 @@ package record
 
 import (
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/state"
 )
 
@@ -21,6 +26,9 @@ func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.En
 	}
 	r.Engine, r.Timings = old.Engine, old.Timings
 	if r.Profile.Spec.Clusters, err = absoluteMounts(profile.Spec.Clusters); err != nil {
+		return nil, err
+	}
+	if r.Profile.Spec.Issuer, err = readIssuerCA(profile.Spec.Issuer); err != nil {
 		return nil, err
 	}
 	r.Profile.Spec.Dex.Users = resolveUsers(profile.Spec.Dex.Users, old)
@@ -49,6 +57,24 @@ func absoluteMounts(clusters []profiles.Cluster) ([]profiles.Cluster, error) {
 		}
 	}
 	return clusters, nil
+}
+
+// readIssuerCA puts the text of an external issuer's caFile in its place: the
+// environment stays with what it was made with.
+func readIssuerCA(x *profiles.Issuer) (*profiles.Issuer, error) {
+	if x == nil || x.CAFile == "" {
+		return x, nil
+	}
+	text, err := os.ReadFile(x.CAFile)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
+		err = errors.New("it holds no certificate in PEM")
+	}
+	if err != nil {
+		return nil, failure.New(failure.Usage, fmt.Errorf("could not read the CA of the issuer %s: %w", x.URL, err), "correct spec.issuer.caFile in the profile")
+	}
+	read := *x
+	read.CA, read.CAFile = string(text), ""
+	return &read, nil
 }
 
 func resolveUsers(users []profiles.User, old *Record) []profiles.User {
@@ -88,10 +114,10 @@ func (r *Record) resolvePorts(runtime Runtime, old *Record, taken map[int]bool) 
 			taken[p.HostPort], taken[p.ContainerPort] = true, true
 		}
 	}
-	if r.IssuerPort = spec.Dex.Port; r.IssuerPort == 0 {
+	if r.IssuerPort = spec.Dex.Port; r.IssuerPort == 0 && spec.Issuer == nil {
 		r.IssuerPort = old.IssuerPort
 	}
-	if r.IssuerPort == 0 {
+	if r.IssuerPort == 0 && spec.Issuer == nil {
 		if r.IssuerPort, err = freePort(firstNodePort, lastNodePort, taken); err != nil {
 			return err
 		}

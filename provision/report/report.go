@@ -167,15 +167,23 @@ func (c *collector) add(name string, text []byte) {
 // whatever stands there: a password can be short, or an ordinary word.
 func (c *collector) profile(context.Context) error {
 	profile := c.env.Record.Profile
-	profile.Spec.Dex.Users, profile.Spec.Dex.Clients = slices.Clone(profile.Spec.Dex.Users), slices.Clone(profile.Spec.Dex.Clients)
-	for i := range profile.Spec.Dex.Users {
-		u := &profile.Spec.Dex.Users[i]
-		u.Password = c.redactor.placeholder("password", u.Password)
+	users, clients := slices.Clone(profile.Spec.Users()), slices.Clone(profile.Spec.Clients())
+	for i := range users {
+		if u := &users[i]; u.Password != "" {
+			u.Password = c.redactor.placeholder("password", u.Password)
+		}
 	}
-	for i := range profile.Spec.Dex.Clients {
-		if client := &profile.Spec.Dex.Clients[i]; client.Secret != "" {
+	for i := range clients {
+		if client := &clients[i]; client.Secret != "" {
 			client.Secret = c.redactor.placeholder("client-secret", client.Secret)
 		}
+	}
+	if profile.Spec.Issuer != nil {
+		issuer := *profile.Spec.Issuer
+		issuer.Users, issuer.Clients = users, clients
+		profile.Spec.Issuer = &issuer
+	} else {
+		profile.Spec.Dex.Users, profile.Spec.Dex.Clients = users, clients
 	}
 	hide := func(value string) string { return c.redactor.placeholder("secret", value) }
 	profile.Spec.Dex.Connectors = eachSecretField(profile.Spec.Dex.Connectors, hide)
@@ -209,7 +217,7 @@ const claimsLimit = 20
 
 func (c *collector) claims(ctx context.Context) error {
 	c.report.Claims = map[string]map[string]any{}
-	users := c.env.Spec().Dex.Users
+	users := c.env.Spec().Users()
 	for _, u := range users[:min(claimsLimit, len(users))] {
 		token, err := session.Token(ctx, c.env, session.TokenRequest{User: u.Email})
 		if err != nil {

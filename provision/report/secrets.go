@@ -30,7 +30,7 @@ func learn(ctx context.Context, e *environment.Environment, r *redactor) {
 			r.know("password", u.Password)
 		}
 	}
-	for _, c := range e.Spec().Dex.Clients {
+	for _, c := range e.Spec().Clients() {
 		if !strings.Contains(names, c.Secret) {
 			r.know("client-secret", c.Secret)
 		}
@@ -104,10 +104,10 @@ func replaceFields(tree any, replace func(string) string) {
 // nobody can tell it from the name, and without names a report is of no use.
 func namesIn(spec *profiles.Spec) string {
 	var names []string
-	for _, u := range spec.Dex.Users {
+	for _, u := range spec.Users() {
 		names = append(append(names, u.Email, u.Username), u.Groups...)
 	}
-	for _, c := range spec.Dex.Clients {
+	for _, c := range spec.Clients() {
 		names = append(names, c.ID, c.Name)
 	}
 	for _, c := range spec.Clusters {

@@ -49,8 +49,8 @@ func Kubeconfig(ctx context.Context, e *environment.Environment, r KubeconfigReq
 	if err != nil {
 		return nil, err
 	}
-	if c.Trust.Dex().ClientID == "" && r.Flavor != FlavorAdmin {
-		return nil, failure.Newf(failure.Usage, "cluster %q does not trust Dex, so that no user can log in there", c.Name).
+	if c.Trust.Provider().ClientID == "" && r.Flavor != FlavorAdmin {
+		return nil, failure.Newf(failure.Usage, "cluster %q does not trust the issuer, so that no user can log in there", c.Name).
 			Hint("its administrator's: devenv kubeconfig --flavor admin --cluster %s%s", c.Name, record.NameFlag(e.Name()))
 	}
 	switch r.Flavor {
@@ -62,7 +62,7 @@ func Kubeconfig(ctx context.Context, e *environment.Environment, r KubeconfigReq
 	case FlavorKubelogin:
 		return kubeloginKubeconfig(e, *c, r)
 	case FlavorToken:
-		token, err := Token(ctx, e, TokenRequest{User: user.Email, Client: c.Trust.Dex().ClientID})
+		token, err := Token(ctx, e, TokenRequest{User: user.Email, Client: c.Trust.Provider().ClientID})
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (r KubeconfigRequest) execAPIVersion() string {
 }
 
 func execKubeconfig(e *environment.Environment, c profiles.Cluster, email string, r KubeconfigRequest) (*clientcmdapi.Config, error) {
-	args := []string{"token", "--name", e.Name(), "--client", c.Trust.Dex().ClientID}
+	args := []string{"token", "--name", e.Name(), "--client", c.Trust.Provider().ClientID}
 	if email != "" {
 		args = append(args, "--user", email)
 	}
@@ -131,7 +131,7 @@ func execKubeconfig(e *environment.Environment, c profiles.Cluster, email string
 // (https://github.com/int128/kubelogin). The user is whoever logs in in the
 // browser.
 func kubeloginKubeconfig(e *environment.Environment, c profiles.Cluster, r KubeconfigRequest) (*clientcmdapi.Config, error) {
-	client := e.Record.Profile.Client(c.Trust.Dex().ClientID)
+	client := e.Record.Profile.Client(c.Trust.Provider().ClientID)
 	args := []string{
 		"oidc-login", "get-token",
 		"--oidc-issuer-url=" + e.Issuer(),
@@ -143,7 +143,9 @@ func kubeloginKubeconfig(e *environment.Environment, c profiles.Cluster, r Kubec
 	for _, scope := range []string{"email", "profile", "groups"} {
 		args = append(args, "--oidc-extra-scope="+scope)
 	}
-	args = append(args, "--certificate-authority="+e.CAFile())
+	if file := e.IssuerCAFile(); file != "" {
+		args = append(args, "--certificate-authority="+file)
+	}
 	return withUser(e, c, "oidc", &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
 		APIVersion: r.execAPIVersion(), Command: "kubectl", Args: args,
 		InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,

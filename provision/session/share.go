@@ -115,7 +115,7 @@ type sharing struct{ e *environment.Environment }
 func (s *sharing) clusters() []string {
 	var names []string
 	for _, c := range s.e.Spec().Clusters {
-		if c.Trust.Dex().ClientID == s.e.Spec().Share.Client {
+		if c.Trust.Provider().ClientID == s.e.Spec().Share.Client {
 			names = append(names, c.Name)
 		}
 	}

@@ -83,21 +83,29 @@ func byGrant(ctx context.Context, e *environment.Environment, login identity.Log
 		if err != nil {
 			return identity.Tokens{}, err
 		}
+		if user.Token != nil && r.Password == "" {
+			return fromSource(ctx, *user.Token, user.Email)
+		}
 		if _, connector := e.Record.Profile.Person(user.Email); connector != nil {
 			return byConnector(ctx, e, login, *connector, user.Email, cmp.Or(r.Password, user.Password))
 		}
 		return login.Password(ctx, user.Email, cmp.Or(r.Password, user.Password))
 	case GrantBrowser:
 		if err := identity.Discover(ctx, login.HTTP, e.Issuer()); err != nil { // a browser would say less
-			return identity.Tokens{}, fmt.Errorf("could not ask Dex for a login page: %w", err)
+			return identity.Tokens{}, fmt.Errorf("could not ask the issuer for a login page: %w", err)
 		}
 		tokens, err := login.Browser(ctx, func(url string) { r.Show(url, "") })
 		return tokens, errors.Join(err, isUser(tokens, r.User))
 	case GrantDevice:
+		if !e.External() {
+			if err := identity.CheckDevice(login.Client); err != nil {
+				return identity.Tokens{}, err
+			}
+		}
 		tokens, err := login.Device(ctx, r.Show)
 		return tokens, errors.Join(err, isUser(tokens, r.User))
 	case GrantClientCredentials:
-		if version := e.Spec().Dex.Version; !e.Record.Pins.DexHas(version, GrantClientCredentials) {
+		if version := e.Spec().Dex.Version; !e.External() && !e.Record.Pins.DexHas(version, GrantClientCredentials) {
 			return identity.Tokens{}, failure.Newf(failure.Usage, "Dex %s has no grant client-credentials", e.Record.Pins.DexImage(version).Tag).
 				Hint("the grants are: %s, %s, %s", GrantPassword, GrantBrowser, GrantDevice).
 				Hint("a profile may ask for a Dex that has it: spec.dex.version")
@@ -141,8 +149,13 @@ func explain(ctx context.Context, e *environment.Environment, err error) error {
 		return failure.New(failure.Usage, err, "give it one in the profile: spec.dex.clients[].redirectURIs", "or name another client: devenv token --client ID"+name)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failure.New(failure.Prerequisite, err, "end what listens there, or give the client another redirect URI in the profile")
+	case errors.As(err, &rejected) && e.External():
+		return failure.New(failure.Rejected, err, "see what the issuer says of it, and correct spec.issuer.users in the profile")
 	case errors.As(err, &rejected):
 		return failure.New(failure.Rejected, err, "put the users back as the profile has them: "+e.Record.UpAgain())
+	}
+	if e.External() {
+		return failure.New(failure.Provisioning, err, "see whether the issuer answers: devenv doctor"+name)
 	}
 	return failure.New(failure.Provisioning, err, "see whether it runs: devenv status"+name, "start or repair it: "+e.Record.UpAgain())
 }
@@ -150,12 +163,12 @@ func explain(ctx context.Context, e *environment.Environment, err error) error {
 // clientOf finds a client of the environment; an empty id means the one whose
 // tokens the first cluster accepts.
 func clientOf(e *environment.Environment, id string) (*profiles.Client, error) {
-	id = cmp.Or(id, e.First().Trust.Dex().ClientID)
+	id = cmp.Or(id, e.First().Trust.Provider().ClientID)
 	if client := e.Record.Profile.Client(id); client != nil {
 		return client, nil
 	}
 	var ids []string
-	for _, c := range e.Spec().Dex.Clients {
+	for _, c := range e.Spec().Clients() {
 		ids = append(ids, c.ID)
 	}
 	return nil, failure.Newf(failure.Usage, "there is no client %q in environment %q", id, e.Name()).
@@ -165,7 +178,7 @@ func clientOf(e *environment.Environment, id string) (*profiles.Client, error) {
 // userOf finds a user of the environment; an empty e-mail means the first.
 func userOf(e *environment.Environment, email string) (*profiles.User, error) {
 	if email == "" {
-		return &e.Spec().Dex.Users[0], nil
+		return &e.Spec().Users()[0], nil
 	}
 	if u, _ := e.Record.Profile.Person(email); u != nil {
 		return u, nil

@@ -30,6 +30,11 @@ func CreateCAs(e *environment.Environment) (changed bool, err error) {
 	if err != nil {
 		return made || madeGRPC, err
 	}
+	madeIssuer, err := e.WriteIssuerCA()
+	if err != nil {
+		return made, err
+	}
+	made = made || madeIssuer
 	_, caErr := e.CA() // files that somebody replaced are named now, and not by what fails later
 	_, grpcErr := e.GRPCCA()
 	return made || madeGRPC, errors.Join(caErr, grpcErr)
@@ -55,8 +60,9 @@ func createCA(e *environment.Environment, name string, constraint trust.Constrai
 const AuthenticationFile = "authentication/config.yaml"
 
 // APIServerFlags are kube-apiserver's flags, without dashes, by which a cluster
-// trusts issuers and acts as an issuer itself. The API server sees the environment's CA as caFile
-// and its AuthenticationConfiguration as configFile.
+// trusts issuers and acts as an issuer itself. The API server sees the CA of the
+// environment's issuer as caFile, empty for those that it trusts anyway, and its
+// AuthenticationConfiguration as configFile.
 func APIServerFlags(e *environment.Environment, c profiles.Cluster, caFile, configFile string) map[string]string {
 	flags := map[string]string{}
 	if c.PublicIssuer {
@@ -68,8 +74,9 @@ func APIServerFlags(e *environment.Environment, c profiles.Cluster, caFile, conf
 		flags["authentication-config"] = configFile
 		return flags
 	}
-	flags["oidc-issuer-url"], flags["oidc-client-id"], flags["oidc-ca-file"] = e.Issuer(), f.ClientID, caFile
+	flags["oidc-issuer-url"], flags["oidc-client-id"] = e.Issuer(), f.ClientID
 	for name, value := range map[string]string{
+		"oidc-ca-file":         caFile,
 		"oidc-username-claim":  f.UsernameClaim,
 		"oidc-username-prefix": f.UsernamePrefix,
 		"oidc-groups-claim":    f.GroupsClaim,
@@ -136,12 +143,16 @@ func waitForReload(ctx context.Context, e *environment.Environment, c profiles.C
 
 // AuthenticationConfiguration is a cluster's, as the API server reads it.
 func AuthenticationConfiguration(e *environment.Environment, c profiles.Cluster) ([]byte, error) {
-	ca, err := e.Dir.Read("ca.crt")
+	ca, err := e.IssuerCA()
 	if err != nil {
 		return nil, err
 	}
-	known := authentication.Known{Dex: authentication.Issuer{URL: e.Issuer(), CAPEM: string(ca)}, Clusters: clusterIssuers(e, c.Trust)}
-	return authentication.Render(c.Trust.Configuration, known, c.KubernetesVersion)
+	known := authentication.Known{Own: authentication.Issuer{URL: e.Issuer(), CAPEM: string(ca)}, Clusters: clusterIssuers(e, c.Trust)}
+	configuration, err := e.TrustConfiguration(c)
+	if err != nil {
+		return nil, err
+	}
+	return authentication.Render(configuration, known, c.KubernetesVersion)
 }
 
 // clusterIssuers are the clusters that are trusted, as far as they are known.
