@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,11 +20,7 @@ import (
 //
 //	make bench
 func BenchmarkFirstToken(b *testing.B) {
-	pins, err := profiles.PinnedWith(os.Getenv("DEVENV_SOURCES"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	image := pins.NodeImages[pins.DefaultKubernetes].Image
+	image := nodeImage(b)
 	runtimes := []string{profiles.RuntimeKind, profiles.RuntimeProcess}
 	warm(b, runtimes)
 	var bare []float64

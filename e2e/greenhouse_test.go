@@ -55,7 +55,8 @@ func TestGreenhouse(t *testing.T) {
 			t.Errorf("with the new kubeconfig: %v", err)
 		}
 		up := []string{"up", "--name", name, "--profile", "greenhouse"}
-		r := must(t, up...)
+		again := append(up, exposed(t, name)...)
+		r := must(t, again...)
 		if !strings.Contains(r.stderr, "· Connect cluster central to remote") {
 			t.Errorf("a good token was replaced:\n%s", r.stderr)
 		}
@@ -133,4 +134,40 @@ func restartNodes(t *testing.T, name string) {
 		}
 		return nil
 	})
+}
+
+// exposed exposes a Service of the first cluster, and returns what asks for it from
+// the pods of both.
+func exposed(t *testing.T, name string) (set []string) {
+	t.Helper()
+	if strings.HasSuffix(name, "process") {
+		devenv(t, "expose", "web", "--name", name).wants(t, 2, "plain processes, which have no Services")
+		return nil
+	}
+	expose := func(args ...string) result {
+		return devenv(t, append([]string{"expose", "--name", name, "--namespace", "dex"}, args...)...)
+	}
+	expose("dexx").wants(t, 2, `there is no Service "dexx" in namespace "dex"`, "dex/dex-issuer")
+	expose("dex").wants(t, 2, "has several ports, name one by --port", "5558 telemetry")
+	expose("dex", "--port", "telemetry").wants(t, 2, `"dex" is a name of devenv's own`)
+	expose("dex", "--port", "https", "--as", "web").wants(t, 2, "speaks https by itself")
+	url := strings.TrimSpace(expose("dex", "--port", "telemetry", "--as", "web").stdout)
+	expose("dex", "--port", "5558", "--as", "web").wants(t, 0, "exposed already", url)
+	expose("dex", "--port", "http", "--as", "web").wants(t, 2, `there is already another endpoint "web"`, "hint: give this one another name")
+	s := statusOf(t, name)
+	if len(s.Endpoints) != 1 || s.Endpoints[0].URL != url || !strings.HasPrefix(url, "https://web."+name+".localhost:") || len(s.Differences) > 0 {
+		t.Errorf("exposed at %q: %+v, %v", url, s.Endpoints, s.Differences)
+	}
+	if out, err := exec.Command("curl", "--silent", "--show-error", "--cacert", s.Endpoints[0].CAFile, "--resolve", strings.TrimPrefix(url, "https://")+":127.0.0.1", url+"/healthz").CombinedOutput(); err != nil || !bytes.Contains(out, []byte(`"storage"`)) {
+		t.Errorf("from the host: %v: %s", err, out)
+	}
+	mustKubectl(t, s.Clusters[0].Kubeconfig, "--namespace=dex", "create", "service", "clusterip", "empty", "--tcp=80:80")
+	expose("empty").wants(t, 4, "is exposed at https://empty.", "502 Bad Gateway: the Service dex/empty does not answer at port 80")
+	expose("dex", "--port", "http", "--as", "more").wants(t, 2, "has no spare port left", "hint: put away another endpoint")
+	must(t, "expose", "--name", name, "--remove", "empty")
+	expose("--remove", "empty").wants(t, 2, `nothing is exposed as "empty"`, `hint: there is "web": Service dex/dex`)
+	return []string{
+		"--set", "spec.probes[0]={name: exposed here, from: central, url: '" + url + "/healthz'}",
+		"--set", "spec.probes[1]={name: exposed there, from: remote, url: '" + url + "/healthz'}",
+	}
 }

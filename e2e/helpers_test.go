@@ -20,6 +20,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision"
 )
 
@@ -98,6 +99,16 @@ func docker(t testing.TB, args ...string) string {
 		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// nodeImage is the node image of the version that is the default.
+func nodeImage(t testing.TB) string {
+	t.Helper()
+	pins, err := profiles.PinnedWith(os.Getenv("DEVENV_SOURCES"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pins.NodeImages[pins.DefaultKubernetes].Image
 }
 
 // node is the name of an environment's only container.

@@ -7,11 +7,10 @@ import (
 	"testing"
 )
 
-// Two nodes, with everything that a profile can say of them; Dex's pod is not
-// where the API server is.
+// Two control planes behind a load balancer and a worker, with everything that a
+// profile can say of nodes; Dex's pod is not where the API servers are.
 func TestNodes(t *testing.T) {
 	t.Parallel()
-	needShared(t) // it stands beside others
 	const name = "e2e-nodes"
 	mounted, port := write(t, "mounted", "from the host"), freePorts(t, 1)[0]
 	set := func(fields ...string) []string {
@@ -22,8 +21,8 @@ func TestNodes(t *testing.T) {
 		return args
 	}
 	fields := []string{
-		"workers=1",
-		"image=" + strings.TrimSpace(docker(t, "inspect", "--format={{.Config.Image}}", node(shared))),
+		"controlPlanes=2", "workers=1",
+		"image=" + nodeImage(t),
 		fmt.Sprintf("extraPortMappings=[{containerPort: 30080, hostPort: %d}]", port),
 		"extraMounts=[{hostPath: " + mounted + ", containerPath: /data/mounted, readOnly: true}]",
 		"featureGates={AllAlpha: false}",
@@ -34,19 +33,19 @@ func TestNodes(t *testing.T) {
 	worker := "devenv-" + name + "-main-worker"
 	s := statusOf(t, name)
 	admin := s.Clusters[0].Kubeconfig
-	if out := mustKubectl(t, admin, "get", "nodes", "--output=jsonpath={range .items[*]}{.metadata.name} {.status.capacity.pods};{end}"); out != node(name)+" 77;"+worker+" 77;" {
+	if out := mustKubectl(t, admin, "get", "nodes", "--output=jsonpath={range .items[*]}{.metadata.name} {.status.capacity.pods};{end}"); out != node(name)+" 77;"+node(name)+"2 77;"+worker+" 77;" {
 		t.Errorf("nodes: %s", out)
 	}
 	if out := mustKubectl(t, admin, "--namespace=dex", "get", "pods", "--output=jsonpath={.items[*].spec.nodeName}"); strings.ReplaceAll(out, worker, "") != strings.Repeat(" ", len(strings.Fields(out))-1) {
 		t.Errorf("Dex runs on %s", out)
 	}
-	command := mustKubectl(t, admin, "--namespace=kube-system", "get", "pods", "--selector=component=kube-apiserver", "--output=jsonpath={.items[0].spec.containers[0].command}")
+	command := mustKubectl(t, admin, "--namespace=kube-system", "get", "pods", "--selector=component=kube-apiserver", "--output=jsonpath={.items[*].spec.containers[0].command}")
 	for _, flag := range []string{"--event-ttl=30m", "--runtime-config=api/alpha=false", "--feature-gates=AllAlpha=false", "--oidc-client-id=kubernetes"} {
-		if !strings.Contains(command, flag) {
-			t.Errorf("the API server has no %s: %s", flag, command)
+		if strings.Count(command, flag) != 2 {
+			t.Errorf("the API servers have no %s: %s", flag, command)
 		}
 	}
-	for _, n := range []string{node(name), worker} {
+	for _, n := range []string{node(name), node(name) + "2", worker} {
 		if out := docker(t, "exec", n, "cat", "/data/mounted"); out != "from the host" {
 			t.Errorf("in %s: %q", n, out)
 		}
@@ -56,7 +55,14 @@ func TestNodes(t *testing.T) {
 	}
 
 	must(t, set(fields...)...).wants(t, 0, "· Start node of cluster main", "· Load images into node", "ready and proven")
-	devenv(t, set(append(fields, "workers=2")...)...).wants(t, 2, "cannot be changed in it", "spec.clusters[0].workers: 1 → 2", "hint: recreate it")
+	if out := must(t, "kubeconfig", "--name", name).stdout; !strings.Contains(out, "server: "+s.Clusters[0].Server) {
+		t.Errorf("the kubeconfig does not name the load balancer, %s:\n%s", s.Clusters[0].Server, out)
+	}
+	devenv(t, set(append(fields, "workers=2", "controlPlanes=3")...)...).wants(t, 2, "spec.clusters[0].controlPlanes: 2 → 3", "cannot be changed in it", "spec.clusters[0].workers: 1 → 2", "hint: recreate it")
+	all := []string{node(name), node(name) + "2", worker, "devenv-" + name + "-main-external-load-balancer"}
+	docker(t, append([]string{"stop", "--time=0"}, all...)...)
+	devenv(t, "status", "--name", name).wants(t, 0, "cluster main is stopped")
+	must(t, set(fields...)...).wants(t, 0, "✓ Start node of cluster main", "ready and proven")
 	docker(t, "stop", "--time=0", worker)
 	devenv(t, "status", "--name", name).wants(t, 0, "cluster main is broken")
 	must(t, set(fields...)...).wants(t, 0, "✓ Start node of cluster main", "ready and proven")

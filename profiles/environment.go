@@ -104,6 +104,16 @@ func (e *Environment) Client(id string) *Client {
 	return nil
 }
 
+// Endpoint returns the endpoint of that name, or nil.
+func (e *Environment) Endpoint(name string) *Endpoint {
+	for i := range e.Spec.Endpoints {
+		if e.Spec.Endpoints[i].Name == name {
+			return &e.Spec.Endpoints[i]
+		}
+	}
+	return nil
+}
+
 // setDefaults fills what a profile may leave out.
 func (e *Environment) setDefaults() {
 	if e.Spec.Runtime == "" {

@@ -14,6 +14,9 @@ import (
 // Nodes are what a cluster's nodes are made with; nothing of it can change in a
 // cluster that exists. It needs nodes: plain processes have none.
 type Nodes struct {
+	// ControlPlanes are nodes with an API server and an etcd, behind a load balancer
+	// where there are several; 1 when absent. Several need workers, on which pods run.
+	ControlPlanes int `json:"controlPlanes,omitempty" jsonschema:"minimum=1,maximum=7"`
 	// Workers are nodes beside the control plane, on which pods then run.
 	Workers int `json:"workers,omitempty" jsonschema:"minimum=0,maximum=20"`
 	// Image of the nodes, as kind builds them, instead of the pinned one. It must
@@ -21,6 +24,9 @@ type Nodes struct {
 	Image string `json:"image,omitempty"`
 	// ExtraPortMappings are ports of the control plane's node on the host.
 	ExtraPortMappings []PortMapping `json:"extraPortMappings,omitempty"`
+	// SparePorts are how many ports of the node and of the host are put by for
+	// `devenv expose`; 2 when absent.
+	SparePorts *int `json:"sparePorts,omitempty" jsonschema:"minimum=0,maximum=100"`
 	// ExtraMounts are folders and files of the host in every node.
 	ExtraMounts []Mount `json:"extraMounts,omitempty"`
 	// FeatureGates of Kubernetes, by name.
@@ -33,6 +39,24 @@ type Nodes struct {
 	// (https://kind.sigs.k8s.io/docs/user/configuration/, v1alpha4), for what has
 	// no field here. Lists are added to.
 	Kind map[string]any `json:"kind,omitempty"`
+}
+
+// Several says whether there are several control planes.
+func (n Nodes) Several() bool { return n.ControlPlanes > 1 }
+
+// LoadBalancerImage is the name, among the pinned images, of what kind puts before
+// several control planes.
+const LoadBalancerImage = "load-balancer"
+
+// defaultSparePorts are enough for what is usually developed at a time.
+const defaultSparePorts = 2
+
+// Spare are how many ports are put by.
+func (n Nodes) Spare() int {
+	if n.SparePorts != nil {
+		return *n.SparePorts
+	}
+	return defaultSparePorts
 }
 
 // PortMapping is a port of a node on the host.
@@ -57,7 +81,7 @@ type Mount struct {
 // fields names what is set, for messages: a runtime without nodes has none of it.
 func (n Nodes) fields() []string {
 	set := map[string]bool{
-		"workers": n.Workers > 0, "image": n.Image != "", "extraPortMappings": len(n.ExtraPortMappings) > 0, "extraMounts": len(n.ExtraMounts) > 0,
+		"controlPlanes": n.Several(), "workers": n.Workers > 0, "image": n.Image != "", "extraPortMappings": len(n.ExtraPortMappings) > 0, "sparePorts": n.SparePorts != nil, "extraMounts": len(n.ExtraMounts) > 0,
 		"featureGates": len(n.FeatureGates) > 0, "kubeadmConfigPatches": len(n.KubeadmConfigPatches) > 0, "kind": len(n.Kind) > 0,
 	}
 	maps.DeleteFunc(set, func(_ string, is bool) bool { return !is })
@@ -69,6 +93,12 @@ const nodeFiles = "/etc/devenv"
 
 // nodes finds what collides with what devenv itself must decide.
 func (m *report) nodes(e *Environment, path string, c Cluster) {
+	if c.Several() && c.Workers == 0 {
+		m.add(path+".workers", "is 0, and pods do not run on several control planes")
+	}
+	if c.Several() && len(c.Trust.Issuers()) > 0 {
+		m.add(path+".controlPlanes", "is %d, and an issuer that is another cluster is known only when they run, each with its own copy; use one", c.ControlPlanes)
+	}
 	for i, p := range c.ExtraPortMappings {
 		at := fmt.Sprintf("%s.extraPortMappings[%d]", path, i)
 		if p.HostPort != 0 && p.HostPort == e.Spec.Dex.Port {
@@ -167,7 +197,7 @@ func (m *report) kubeadmPatch(path, text string) {
 // what is for them here.
 var reserved = map[string]string{
 	"apiVersion": "it is kind.x-k8s.io/v1alpha4", "kind": "it is Cluster", "name": "devenv names its clusters",
-	"nodes":                       "use workers, image, extraPortMappings and extraMounts",
+	"nodes":                       "use controlPlanes, workers, image, extraPortMappings and extraMounts",
 	"featureGates":                "use featureGates beside it",
 	"kubeadmConfigPatches":        "use kubeadmConfigPatches beside it",
 	"networking.apiServerPort":    "devenv chooses it",

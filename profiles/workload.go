@@ -18,10 +18,34 @@ type Endpoint struct {
 	// Cluster and Namespace that the pods are in.
 	Cluster   string `json:"cluster" jsonschema:"minLength=1"`
 	Namespace string `json:"namespace" jsonschema:"minLength=1"`
-	// Selector of the pods' labels.
-	Selector map[string]string `json:"selector" jsonschema:"minProperties=1"`
-	// TargetPort of the pods, which speaks https.
-	TargetPort int `json:"targetPort" jsonschema:"minimum=1,maximum=65535"`
+	// Selector of the pods' labels, where pods speak https themselves.
+	Selector map[string]string `json:"selector,omitempty"`
+	// TargetPort of the selected pods.
+	TargetPort int `json:"targetPort,omitempty" jsonschema:"minimum=1,maximum=65535"`
+	// Service that speaks plain http, in the place of selector and targetPort: a
+	// proxy speaks https for it, with a certificate of the environment's CA.
+	Service string `json:"service,omitempty"`
+	// Port of the Service, a number.
+	Port int `json:"port,omitempty" jsonschema:"minimum=1,maximum=65535"`
+}
+
+// ProxyImage is the name, among the pinned images, of what speaks https for an
+// endpoint's Service.
+const ProxyImage = "caddy"
+
+// PodImages are the names of the pinned images that a cluster's pods need for
+// what the profile says.
+func (e *Environment) PodImages(c Cluster) []string {
+	var names []string
+	for _, name := range UsedPlaceholders([]any{c.Objects, c.Charts}) {
+		if image, is := strings.CutPrefix(name, "images."); is {
+			names = append(names, image)
+		}
+	}
+	if slices.ContainsFunc(e.Spec.Endpoints, func(x Endpoint) bool { return x.Cluster == c.Name && x.Service != "" }) {
+		names = append(names, ProxyImage)
+	}
+	return names
 }
 
 // Probe is a GET from a pod of a cluster, which verifies the server, and the
@@ -146,6 +170,10 @@ func (m *report) workloads(e *Environment) {
 		}
 		if e.Cluster(x.Cluster) == nil {
 			m.add(p+".cluster", "there is no cluster %q", x.Cluster)
+		}
+		pods, service := len(x.Selector) > 0 && x.TargetPort > 0, x.Service != "" && x.Port > 0
+		if pods == service || service && (len(x.Selector) > 0 || x.TargetPort > 0) || pods && (x.Service != "" || x.Port > 0) {
+			m.add(p, "has either selector and targetPort, of pods that speak https, or service and port, of a Service that speaks http")
 		}
 	}
 	for i, x := range e.Spec.Probes {

@@ -30,6 +30,9 @@ type Runtime interface {
 	// APIServerFlags are the flags of a cluster's API server as it runs, and
 	// those that devenv gave it; without dashes.
 	APIServerFlags(ctx context.Context, cluster string) (have []string, want map[string]string, err error)
+	// APIServers are the URLs of a cluster's API servers where it has several; nil
+	// where it has the one that its kubeconfig names.
+	APIServers(ctx context.Context, cluster string) ([]string, error)
 	// RestartAPIServer restarts a cluster's API server; it does not wait until
 	// that is ready again.
 	RestartAPIServer(ctx context.Context, cluster string) error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/drift"
 	"github.com/devenv-oidc/devenv/provision/failure"
 	"github.com/devenv-oidc/devenv/provision/lifetime"
@@ -84,10 +85,12 @@ type LifetimeStatus struct {
 // ProcessStatus is one process of the environment.
 type ProcessStatus = process.Status
 
-// EndpointStatus is one endpoint; it verifies with the issuer's CA.
+// EndpointStatus is one endpoint.
 type EndpointStatus struct {
 	Name string `json:"name"`
 	URL  string `json:"url"`
+	// CAFile holds the CA that its certificate verifies with.
+	CAFile string `json:"caFile"`
 	// Address is host:port to dial where the URL's host does not resolve.
 	Address string `json:"address"`
 }
@@ -200,7 +203,7 @@ func (e *Environment) described() *Status {
 		}
 	}
 	for _, x := range r.Profile.Spec.Endpoints {
-		s.Endpoints = append(s.Endpoints, EndpointStatus{Name: x.Name, URL: e.env.EndpointURL(x.Name), Address: record.Loopback(r.EndpointPorts[x.Name])})
+		s.Endpoints = append(s.Endpoints, e.endpointStatus(x))
 	}
 	for _, c := range r.Profile.Spec.Connections {
 		s.Connections = append(s.Connections, ConnectionStatus{Name: c.Name, From: c.From, To: c.To, Secret: c.Namespace + "/" + c.Name, Key: c.KubeconfigKey})
@@ -212,6 +215,10 @@ func (e *Environment) described() *Status {
 		s.Clients = append(s.Clients, ClientStatus{ID: c.ID, Public: c.Public})
 	}
 	return s
+}
+
+func (e *Environment) endpointStatus(x profiles.Endpoint) EndpointStatus {
+	return EndpointStatus{Name: x.Name, URL: e.env.EndpointURL(x.Name), CAFile: e.env.CAFile(), Address: record.Loopback(e.env.Record.EndpointPorts[x.Name])}
 }
 
 // Listed is an environment in a list.

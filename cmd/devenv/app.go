@@ -53,7 +53,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:   usageError,
 		Commands: []*cli.Command{
 			upCommand(), downCommand(), checkCommand(), statusCommand(), listCommand(), tokenCommand(),
-			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), reportCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), loadCommand(), bundleCommand(), gcCommand(), reapCommand(), schemaCommand(), manCommand(), completionCommand(), helpCommand(),
+			kubeconfigCommand(), profilesCommand(), planCommand(), doctorCommand(), reportCommand(), usersCommand(), clientsCommand(), rotateCommand(), shareCommand(), logsCommand(), loadCommand(), exposeCommand(), bundleCommand(), gcCommand(), reapCommand(), schemaCommand(), manCommand(), completionCommand(), helpCommand(),
 		},
 	}
 	app.Action = func(c *cli.Context) error {

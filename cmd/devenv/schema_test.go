@@ -28,6 +28,7 @@ var printed = map[string][]any{
 	"clients":       {[]profiles.Client{}},
 	"doctor":        {&diagnosis.Report{}},
 	"error":         {&ErrorResult{}},
+	"expose":        {&provision.EndpointStatus{}},
 	"gc":            {[]provision.Collected{}},
 	"list":          {[]provision.Listed{}},
 	"load":          {[]provision.Loaded{}},

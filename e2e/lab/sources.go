@@ -37,6 +37,10 @@ func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
+	balancer, err := l.loadBalancerImage(ctx)
+	if err != nil {
+		return "", 0, err
+	}
 	klutch, err := l.klutchImages(ctx)
 	if err != nil {
 		return "", 0, err
@@ -72,10 +76,11 @@ func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
 	}
 	overlay.Dex = map[string]profiles.DexPin{dexBranch: {Image: image("ghcr.io/dexidp/dex", dexBranch, preview)}}
 	overlay.Images = map[string]profiles.ImagePin{
-		"klutch-backend":   image("lab/klutch-backend", "1", klutch),
-		"klutch-konnector": image("lab/klutch-konnector", "1", klutch),
-		"oauth2-proxy":     image("quay.io/oauth2-proxy/oauth2-proxy", oauth2ProxyTag, proxy),
-		"caddy":            image("docker.io/library/caddy", caddyTag, caddy),
+		"klutch-backend":           image("lab/klutch-backend", "1", klutch),
+		"klutch-konnector":         image("lab/klutch-konnector", "1", klutch),
+		"oauth2-proxy":             image("quay.io/oauth2-proxy/oauth2-proxy", oauth2ProxyTag, proxy),
+		profiles.LoadBalancerImage: {Archive: filepath.Base(balancer)},
+		"caddy":                    image("docker.io/library/caddy", caddyTag, caddy),
 	}
 	overlay.Manifests = map[string]string{klutchRepository: filepath.Base(manifests)}
 	text, err := yaml.Marshal(overlay)

@@ -151,11 +151,11 @@ func (c *collector) images(ctx context.Context) error {
 			return err
 		}
 		c.sources.NodeImages[k.KubernetesVersion], k.Image = profiles.NodeImagePin{Image: ref, Archive: path}, ""
-		for _, name := range profiles.UsedPlaceholders([]any{k.Objects, k.Charts}) {
-			name, isImage := strings.CutPrefix(name, "images.")
-			if !isImage {
-				continue
-			}
+		names := c.profile.PodImages(*k)
+		if k.Several() {
+			names = append(names, profiles.LoadBalancerImage)
+		}
+		for _, name := range names {
 			if c.sources.Images[name], err = c.pin(ctx, c.Pins.Images[name]); err != nil {
 				return err
 			}
@@ -304,6 +304,9 @@ func (c *collector) programs(ctx context.Context) error {
 		}
 		ref, _, _ := strings.Cut(node.Image, "@")
 		c.sources.NodeImages[version] = profiles.NodeImagePin{Image: ref} // that the version is known
+	}
+	if c.profile.Spec.Issuer != nil {
+		return nil
 	}
 	dex := c.Pins.DexImage(c.profile.Spec.Dex.Version)
 	files, _, err := processruntime.EnsureFiles(ctx, c.Sources, map[string]string{identity.Program: c.Pins.Programs.Dex[dex.Tag]}, programs.Source{Image: dex.Pinned(), Archive: dex.Archive}, []string{identity.Program})

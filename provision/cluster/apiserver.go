@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,10 +37,19 @@ func (c *Cluster) WaitForAPIServer(ctx context.Context) ([]byte, error) {
 }
 
 func (c *Cluster) assertFlags(ctx context.Context) error {
+	for _, node := range c.spec.controlPlanes() {
+		if err := c.assertFlagsOn(ctx, node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) assertFlagsOn(ctx context.Context, node string) error {
 	const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
-	text, err := c.engine.output(ctx, "exec", c.Node(), "cat", manifest)
+	text, err := c.engine.output(ctx, "exec", node, "cat", manifest)
 	if err != nil {
-		return fmt.Errorf("could not read %s on the node %s: %w", manifest, c.Node(), err)
+		return fmt.Errorf("could not read %s on the node %s: %w", manifest, node, err)
 	}
 	var pod struct {
 		Spec struct {
@@ -47,7 +57,7 @@ func (c *Cluster) assertFlags(ctx context.Context) error {
 		}
 	}
 	if err := yaml.Unmarshal([]byte(text), &pod); err != nil || len(pod.Spec.Containers) == 0 {
-		return fmt.Errorf("could not read %s on the node %s: %w", manifest, c.Node(), err)
+		return fmt.Errorf("could not read %s on the node %s: %w", manifest, node, err)
 	}
 	return missingFlags(c.spec.APIServerArgs, pod.Spec.Containers[0].Command)
 }
@@ -79,12 +89,26 @@ func missingFlags(want map[string]string, command []string) error {
 }
 
 // APIServerFlags are the flags of the API server as it runs, read from the
-// node's process list, without dashes.
-func (c *Cluster) APIServerFlags(ctx context.Context) ([]string, error) {
+// node's process list, without dashes: of several, those that all have.
+func (c *Cluster) APIServerFlags(ctx context.Context) (flags []string, err error) {
+	for i, node := range c.spec.controlPlanes() {
+		theirs, err := c.apiServerFlagsOn(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			flags = theirs
+		}
+		flags = slices.DeleteFunc(flags, func(flag string) bool { return !slices.Contains(theirs, flag) })
+	}
+	return flags, nil
+}
+
+func (c *Cluster) apiServerFlagsOn(ctx context.Context, node string) ([]string, error) {
 	const find = `for f in /proc/[0-9]*/cmdline; do if tr '\0' '\n' < "$f" 2>/dev/null | head -n 1 | grep -q '^kube-apiserver$'; then tr '\0' '\n' < "$f"; exit; fi; done; exit 1`
-	text, err := c.engine.output(ctx, "exec", c.Node(), "sh", "-c", find)
+	text, err := c.engine.output(ctx, "exec", node, "sh", "-c", find)
 	if err != nil {
-		return nil, fmt.Errorf("could not find the API server among the processes of the node %s: %w", c.Node(), err)
+		return nil, fmt.Errorf("could not find the API server among the processes of the node %s: %w", node, err)
 	}
 	var flags []string
 	for _, argument := range strings.Split(text, "\n")[1:] {
@@ -97,19 +121,26 @@ func (c *Cluster) APIServerFlags(ctx context.Context) ([]string, error) {
 // would wait a minute for those who watch.
 func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 	const kill = `for f in /proc/[0-9]*/cmdline; do if tr '\0' '\n' < "$f" 2>/dev/null | head -n 1 | grep -q '^kube-apiserver$'; then f="${f#/proc/}"; kill -9 "${f%/cmdline}"; fi; done`
-	if _, err := c.engine.output(ctx, "exec", c.Node(), "sh", "-c", kill); err != nil {
-		return fmt.Errorf("could not restart the API server of the node %s: %w", c.Node(), err)
+	for _, node := range c.spec.controlPlanes() {
+		if _, err := c.engine.output(ctx, "exec", node, "sh", "-c", kill); err != nil {
+			return fmt.Errorf("could not restart the API server of the node %s: %w", node, err)
+		}
 	}
 	return nil
 }
 
 // APIServerLog returns the last lines of the API server's log, each with its
-// time in front (RFC 3339), as the CRI writes them.
+// time in front (RFC 3339), as the CRI writes them; of several, one after the
+// other.
 func (c *Cluster) APIServerLog(ctx context.Context) (string, error) {
-	log, err := c.engine.output(ctx, "exec", c.Node(), "sh", "-c",
-		"tail -q -n 2000 /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log")
-	if err != nil {
-		return "", fmt.Errorf("could not read the API server's log: %w", err)
+	var logs []string
+	for _, node := range c.spec.controlPlanes() {
+		log, err := c.engine.output(ctx, "exec", node, "sh", "-c",
+			"tail -q -n 2000 /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log")
+		if err != nil {
+			return "", fmt.Errorf("could not read the API server's log: %w", err)
+		}
+		logs = append(logs, log)
 	}
-	return log, nil
+	return strings.Join(logs, "\n"), nil
 }

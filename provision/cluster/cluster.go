@@ -65,7 +65,7 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	running, unpaused := len(found) > 0, false
-	gone := c.spec.nodeNames()
+	gone := c.spec.containerNames()
 	for _, f := range found {
 		if f.Files != c.spec.Files {
 			return false, &NotOursError{Name: c.spec.Name, Files: f.Files}
@@ -83,12 +83,18 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	case len(found) > 0 && len(gone) > 0 && gone[0] != c.Node() && c.spec.Complete():
 		return unpaused, &GoneNodeError{Name: gone[0]}
 	case running && len(gone) == 0 && c.spec.Complete():
+		if err := c.checkAddresses(ctx); err != nil {
+			return unpaused, err
+		}
 		return unpaused, c.waitForContainerd(ctx) // it may be just starting
 	case len(found) > 0 && len(gone) == 0 && c.spec.Complete():
-		for _, f := range found {
+		for _, f := range c.byAddress(found) {
 			if _, err := c.engine.output(ctx, "start", f.Name); err != nil {
 				return false, fmt.Errorf("could not start the node %s: %w", f.Name, classifyPort(err))
 			}
+		}
+		if err := c.checkAddresses(ctx); err != nil {
+			return true, err
 		}
 		return true, c.waitForContainerd(ctx)
 	case len(found) > 0:
@@ -132,13 +138,33 @@ func (e *GoneNodeError) Error() string { return "the node " + e.Name + " is gone
 // nodeNames are the containers of the cluster, the control plane's first, as kind
 // calls them (pkg/cluster/internal/providers/common, MakeNodeNamer).
 func (s *Spec) nodeNames() []string {
-	names := []string{NodeName(s.Name)}
-	for i := range s.Nodes.Workers {
-		name := s.Name + "-worker"
+	names := s.controlPlanes()
+	names = append(names, numbered(s.Name+"-worker", s.Nodes.Workers)...)
+	return names
+}
+
+// controlPlanes are the containers with an API server, as kind names them.
+func (s *Spec) controlPlanes() []string {
+	return numbered(NodeName(s.Name), max(1, s.Nodes.ControlPlanes))
+}
+
+// containerNames are all containers of the cluster: its nodes, and the load
+// balancer that kind puts before several control planes.
+func (s *Spec) containerNames() []string {
+	if !s.Nodes.Several() {
+		return s.nodeNames()
+	}
+	return append(s.nodeNames(), s.Name+"-"+loadBalancerRole)
+}
+
+func numbered(name string, count int) []string {
+	var names []string
+	for i := range count {
 		if i > 0 {
-			name += strconv.Itoa(i + 1)
+			names = append(names, name+strconv.Itoa(i+1))
+		} else {
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
 	return names
 }
@@ -209,7 +235,7 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 			states["running"] = true
 		}
 	}
-	if len(states) > 1 || len(found) < len(c.spec.nodeNames()) {
+	if len(states) > 1 || len(found) < len(c.spec.containerNames()) {
 		return "broken", nil
 	}
 	return slices.Collect(maps.Keys(states))[0], nil

@@ -65,12 +65,14 @@ func KubernetesPath(name string) string { return filesMount + "/" + name }
 // a list. A patch without apiVersion and with a map suits both: kind converts
 // it. One with the wrong apiVersion would be dropped without an error.
 func (s *Spec) config() (*v1alpha4.Cluster, error) {
-	scheduler := map[string]string{"leader-elect": "false"} // one control plane: nobody to wait for after a restart
+	scheduler := map[string]string{}
 	controllers := map[string]string{
-		"leader-elect": "false",
 		// it asks for a token for each of its fifty controllers before any of
 		// them starts: at the default of 20 a second, five seconds without a pod
 		"kube-api-qps": "200", "kube-api-burst": "400",
+	}
+	if !s.Nodes.Several() { // there is nobody to wait for after a restart
+		scheduler["leader-elect"], controllers["leader-elect"] = "false", "false"
 	}
 	patches := []any{
 		map[string]any{
@@ -86,6 +88,10 @@ func (s *Spec) config() (*v1alpha4.Cluster, error) {
 		},
 		map[string]any{
 			"kind":    "InitConfiguration",
+			"patches": map[string]any{"directory": filesMount + "/patches"},
+		},
+		map[string]any{ // of further control planes
+			"kind":    "JoinConfiguration",
 			"patches": map[string]any{"directory": filesMount + "/patches"},
 		},
 	}
@@ -140,6 +146,9 @@ func (s *Spec) addNodes(cluster *v1alpha4.Cluster) {
 	}
 	for _, m := range s.Nodes.ExtraMounts {
 		first.ExtraMounts = append(first.ExtraMounts, v1alpha4.Mount{HostPath: m.HostPath, ContainerPath: m.ContainerPath, Readonly: m.ReadOnly})
+	}
+	for range max(1, s.Nodes.ControlPlanes) - 1 {
+		cluster.Nodes = append(cluster.Nodes, v1alpha4.Node{Role: v1alpha4.ControlPlaneRole, Image: s.Image, ExtraMounts: first.ExtraMounts})
 	}
 	for range s.Nodes.Workers {
 		cluster.Nodes = append(cluster.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole, Image: s.Image, ExtraMounts: first.ExtraMounts})

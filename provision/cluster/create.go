@@ -50,6 +50,9 @@ func (c *Cluster) create() error {
 			cluster.CreateWithDisplaySalutation(false),
 		)
 		if running.err == nil {
+			running.err = c.recordAddresses(context.Background())
+		}
+		if running.err == nil {
 			running.err = os.WriteFile(c.spec.completePath(), nil, 0o600)
 		}
 	}()

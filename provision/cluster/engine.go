@@ -109,6 +109,10 @@ type container struct {
 // pkg/cluster/internal/providers/docker/constants.go).
 const kindClusterLabel = "io.x-k8s.kind.cluster"
 
+// kindRoleLabel is on a node with its role; loadBalancerRole is that of what
+// stands before several control planes (kind, pkg/cluster/constants).
+const kindRoleLabel, loadBalancerRole = "io.x-k8s.kind.role", "external-load-balancer"
+
 // containers lists the nodes of a kind cluster, running or not; of all kind
 // clusters when cluster is empty. devenv's own are told by the folder it mounts
 // into them, which stays with a container through every state.
@@ -144,20 +148,28 @@ func (e *Engine) list(ctx context.Context, cluster string, tries int) ([]contain
 	var inspected []struct {
 		Name   string
 		State  struct{ Running, Paused bool }
+		Config struct{ Labels map[string]string }
 		Mounts []struct{ Source, Destination string }
 	}
 	if err := json.Unmarshal([]byte(text), &inspected); err != nil {
 		return nil, fmt.Errorf("could not read what %s inspect said: %w", e.Command, err)
 	}
 	var list []container
+	owners, balancers := map[string]string{}, map[int]string{} // by kind's name of the cluster
 	for _, i := range inspected {
 		c := container{Name: strings.TrimPrefix(i.Name, "/"), Running: i.State.Running, Paused: i.State.Paused}
 		for _, m := range i.Mounts {
 			if m.Destination == filesMount {
-				c.Files = m.Source
+				c.Files, owners[i.Config.Labels[kindClusterLabel]] = m.Source, m.Source
 			}
 		}
+		if i.Config.Labels[kindRoleLabel] == loadBalancerRole {
+			balancers[len(list)] = i.Config.Labels[kindClusterLabel]
+		}
 		list = append(list, c)
+	}
+	for at, cluster := range balancers { // kind gives it no mounts: it belongs to whom its nodes do
+		list[at].Files = owners[cluster]
 	}
 	return list, nil
 }

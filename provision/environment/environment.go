@@ -57,7 +57,6 @@ func (e *Environment) Save() error { return e.Record.Save(e.Dir) }
 // Host is the DNS name of something that the environment serves.
 func (e *Environment) Host(of string) string { return e.Runtime.Host(e.Record.Name, of) }
 
-
 // EndpointURL is where an endpoint of the profile answers.
 func (e *Environment) EndpointURL(name string) string {
 	return fmt.Sprintf("https://%s:%d", e.Host(name), e.Record.EndpointPorts[name])

@@ -112,6 +112,11 @@ func (e *Environment) IssuerClient() (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.External() {
+		if roots, err = e.withOwnCA(roots); err != nil {
+			return nil, err
+		}
+	}
 	own := map[string]string{}
 	if !e.External() {
 		own[net.JoinHostPort(e.IssuerHost(), fmt.Sprint(e.Record.IssuerPort))] = e.IssuerAddress()
@@ -131,6 +136,23 @@ func (e *Environment) IssuerClient() (*http.Client, error) {
 		transport.Proxy = http.ProxyFromEnvironment
 	}
 	return &http.Client{Timeout: 15 * time.Second, Transport: transport}, nil
+}
+
+// withOwnCA adds the environment's CA, which vouches for endpoints, to the roots of
+// an external issuer.
+func (e *Environment) withOwnCA(roots *x509.CertPool) (*x509.CertPool, error) {
+	if roots == nil {
+		var err error
+		if roots, err = x509.SystemCertPool(); err != nil {
+			roots = x509.NewCertPool()
+		}
+	}
+	own, err := e.Dir.Read("ca.crt")
+	if err != nil {
+		return nil, fmt.Errorf("could not read the environment's CA: %w", err)
+	}
+	roots.AppendCertsFromPEM(own)
+	return roots, nil
 }
 
 // Provider is the issuer, for logins.

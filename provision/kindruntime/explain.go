@@ -19,6 +19,7 @@ func (r *Runtime) explain(err error) error {
 		unprivileged *cluster.UnprivilegedError
 		missing      *cluster.MissingFlagsError
 		gone         *cluster.GoneNodeError
+		moved        *cluster.ChangedAddressError
 	)
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
@@ -32,7 +33,7 @@ func (r *Runtime) explain(err error) error {
 		return failure.New(failure.Prerequisite, err,
 			"devenv leaves it alone; choose another name: devenv up --name OTHER",
 			"or delete it yourself: kind delete cluster --name "+notOurs.Name)
-	case errors.As(err, &gone):
+	case errors.As(err, &gone), errors.As(err, &moved):
 		return failure.New(failure.Provisioning, err, "recreate the environment, its data will be lost: devenv up --recreate"+record.NameFlag(r.env.Name())+r.env.Record.Arguments)
 	case errors.As(err, &missing):
 		return failure.New(failure.Provisioning, err,

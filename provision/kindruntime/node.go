@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/cluster"
@@ -54,6 +53,11 @@ func (r *Runtime) getNodeImage(c profiles.Cluster) plan.Ensure {
 			pin = profiles.NodeImagePin{Image: c.Image}
 		}
 		changed, err = r.engine.EnsureImage(ctx, pin.Image, pin.Archive)
+		if balancer := r.env.Record.Pins.Images[profiles.LoadBalancerImage]; err == nil && c.Several() {
+			pin = profiles.NodeImagePin{Image: balancer.Pinned(), Archive: balancer.Archive}
+			did, balancerErr := r.engine.EnsureImage(ctx, pin.Image, pin.Archive)
+			changed, err = changed || did, balancerErr
+		}
 		if err == nil || ctx.Err() != nil {
 			return changed, err
 		}
@@ -119,8 +123,8 @@ func (r *Runtime) images(c profiles.Cluster) []cluster.Image {
 	if r.env.IsFirst(c) {
 		pins = slices.AppendSeq(pins, maps.Values(r.env.Record.Pins.Charts["cert-manager"].Images))
 	}
-	for _, name := range profiles.UsedPlaceholders([]any{c.Objects, c.Charts}) {
-		if image := r.env.Record.Pins.Images[strings.TrimPrefix(name, "images.")]; image.Archive != "" {
+	for _, name := range r.env.Record.Profile.PodImages(c) {
+		if image := r.env.Record.Pins.Images[name]; image.Archive != "" {
 			pins = append(pins, image)
 		}
 	}

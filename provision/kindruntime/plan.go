@@ -29,7 +29,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("cluster", "Complete cluster "+c.Name, needs("api-server"), r.completeCluster(c)),
 		step("issuer", "Wait for issuer "+e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
 		step("seed", "Seed clients and users", needs("issuer"), steps.Seed(e, r.forwardDexAdmin)),
-		step("token", "Wait for first accepted token", needs("seed"), steps.WaitForToken(e, c, r)),
+		step("token", "Wait for first accepted token", r.everyAPIServer(c, "seed"), steps.WaitForToken(e, c, r)),
 		step("cert-manager", "Install cert-manager", needs("api-server", "images", "charts", "token"), r.installCertManager(c)),
 		step("renewal", "Renew Dex's certificate automatically", needs("cert-manager", "dex"), r.renewCertificate(c)),
 	}
@@ -59,8 +59,17 @@ func (r *Runtime) planBeside(c profiles.Cluster) []plan.Step {
 		step(id("dns"), "Add issuer to DNS of "+c.Name, needs(id("api-server")), r.configureDNS(c)),
 		step(id("access"), "Create role bindings in "+c.Name, needs(id("api-server")), steps.BindRoles(e, c)),
 		step(id("cluster"), "Complete cluster "+c.Name, needs(id("api-server")), r.completeCluster(c)),
-		step(id("token"), "Wait for token accepted by "+c.Name, needs("seed", id("api-server")), steps.WaitForToken(e, c, r)),
+		step(id("token"), "Wait for token accepted by "+c.Name, r.everyAPIServer(c, "seed", id("api-server")), steps.WaitForToken(e, c, r)),
 	}
+}
+
+// everyAPIServer adds, where a cluster has several control planes, that all of
+// them are there.
+func (r *Runtime) everyAPIServer(c profiles.Cluster, ids ...string) []string {
+	if c.Several() {
+		ids = append(ids, steps.ID(r.env, "cluster", c.Name))
+	}
+	return ids
 }
 
 // fetchedBefore adds charts and manifests to what a node needs, where the profile

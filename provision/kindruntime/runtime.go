@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -134,6 +135,8 @@ func (r *Runtime) spec(name string) cluster.Spec {
 			ports = append(ports, e.Record.EndpointPorts[x.Name])
 		}
 	}
+	ports = append(ports, e.Record.SparePorts[c.Name]...)
+	slices.Sort(ports) // whoever has a port at the moment, the node is the same
 	return cluster.Spec{
 		Name:              kindName(e.Name(), c.Name),
 		Image:             cmp.Or(c.Image, e.Record.Pins.NodeImages[c.KubernetesVersion].Image),
@@ -173,6 +176,11 @@ func (r *Runtime) APIServerLog(ctx context.Context, c string) (string, error) {
 func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, want map[string]string, err error) {
 	have, err = r.handle(c).APIServerFlags(ctx)
 	return have, r.spec(c).APIServerArgs, err
+}
+
+// APIServers implements proofs.Runtime.
+func (r *Runtime) APIServers(ctx context.Context, c string) ([]string, error) {
+	return r.handle(c).APIServers(ctx)
 }
 
 // RestartAPIServer implements steps.Runtime.

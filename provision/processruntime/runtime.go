@@ -155,6 +155,9 @@ func (r *Runtime) APIServerFlags(ctx context.Context, c string) (have []string, 
 	return have, r.apiServerFlags(*r.env.Record.Profile.Cluster(c)), err
 }
 
+// APIServers implements proofs.Runtime: each cluster has one.
+func (r *Runtime) APIServers(context.Context, string) ([]string, error) { return nil, nil }
+
 // RestartAPIServer implements steps.Runtime.
 func (r *Runtime) RestartAPIServer(ctx context.Context, c string) error {
 	if _, err := r.findPrograms(ctx); err != nil { // before it ends one that it could not start again

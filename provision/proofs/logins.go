@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/check"
@@ -33,21 +34,47 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 	if err != nil {
 		return err
 	}
-	target, err := s.target(c)
+	targets, err := s.apiServers(ctx, c)
 	if err != nil {
 		return err
 	}
-	var unknown error
-	began := time.Now().Add(-time.Second) // the log's clock is the node's
-	err = kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
-		err := target.Accepts(ctx, login)
-		if apierrors.IsUnauthorized(err) && target.SaysUnknownKey(ctx, began) {
-			unknown = &UnknownKeyError{Cluster: c.Name}
-			return nil // nothing to wait for: it asks for the keys every ten minutes
+	for _, target := range targets {
+		var unknown error
+		began := time.Now().Add(-time.Second) // the log's clock is the node's
+		err = kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
+			err := target.Accepts(ctx, login)
+			if apierrors.IsUnauthorized(err) && target.SaysUnknownKey(ctx, began) {
+				unknown = &UnknownKeyError{Cluster: c.Name}
+				return nil // nothing to wait for: it asks for the keys every ten minutes
+			}
+			return err
+		})
+		if err := errors.Join(err, unknown); err != nil {
+			return err
 		}
-		return err
-	})
-	return errors.Join(err, unknown)
+	}
+	return nil
+}
+
+// apiServers are those of a cluster, each by itself: behind a load balancer one
+// would answer for all.
+func (s *suite) apiServers(ctx context.Context, c profiles.Cluster) ([]*check.Cluster, error) {
+	target, err := s.target(c)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := s.runtime.APIServers(ctx, c.Name)
+	if err != nil || len(servers) == 0 {
+		return []*check.Cluster{target}, err
+	}
+	var each []*check.Cluster
+	for _, url := range servers {
+		one := *target
+		one.Server = rest.CopyConfig(target.Server)
+		one.Server.Host = url
+		each = append(each, &one)
+	}
+	return each, nil
 }
 
 // loginLimit is how long Dex may be away: it restarts when its API server did.

@@ -19,6 +19,9 @@ type Runtime interface {
 	// APIServerLog returns the last lines of a cluster's API server log, each
 	// with its time in front (RFC 3339).
 	APIServerLog(ctx context.Context, cluster string) (string, error)
+	// APIServers are the URLs of a cluster's API servers where it has several; nil
+	// where it has the one that its kubeconfig names.
+	APIServers(ctx context.Context, cluster string) ([]string, error)
 	// Kubectl runs the runtime's own kubectl where a cluster's nodes are: there,
 	// API servers have the URLs of environment.Environment.Server.
 	Kubectl(ctx context.Context, cluster string, kubeconfig []byte, args ...string) (string, error)

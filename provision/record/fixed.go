@@ -38,6 +38,9 @@ func FixedDifferences(old, wanted *Record, runtime Runtime) []string {
 		compare(path+".kubernetesVersion", before.KubernetesVersion, c.KubernetesVersion)
 		compareNodes(path, before.Nodes, c.Nodes, compare)
 		compareTrust(path+".trust", before.Trust, c.Trust, runtime.FlagsInPlace, compare)
+		if c.Several() { // each API server reloads by itself, which nobody could wait for
+			compare(path+".trust.configuration", inJSON(before.Trust.Configuration), inJSON(c.Trust.Configuration))
+		}
 	}
 	return differences
 }
@@ -82,9 +85,11 @@ func compareTrust(path string, before, after profiles.Trust, flagsInPlace bool, 
 
 // compareNodes compares what nodes are made with.
 func compareNodes(path string, before, after profiles.Nodes, compare func(field string, before, after any)) {
+	compare(path+".controlPlanes", max(1, before.ControlPlanes), max(1, after.ControlPlanes))
 	compare(path+".workers", before.Workers, after.Workers)
 	compare(path+".image", before.Image, after.Image)
 	compare(path+".extraPortMappings", inJSON(before.ExtraPortMappings), inJSON(after.ExtraPortMappings))
+	compare(path+".sparePorts", before.Spare(), after.Spare())
 	compare(path+".extraMounts", inJSON(before.ExtraMounts), inJSON(after.ExtraMounts))
 	compare(path+".featureGates", inJSON(before.FeatureGates), inJSON(after.FeatureGates))
 	compare(path+".kubeadmConfigPatches", inJSON(before.KubeadmConfigPatches), inJSON(after.KubeadmConfigPatches))

@@ -49,6 +49,10 @@ type Record struct {
 	// EndpointPorts are those of the profile's endpoints, by name: the same
 	// everywhere, as the issuer's.
 	EndpointPorts map[string]int `json:"endpointPorts,omitempty"`
+	// Exposed are endpoints that `devenv expose` added; they are among the profile's.
+	Exposed []profiles.Endpoint `json:"exposed,omitempty"`
+	// SparePorts are for others, by cluster: the node has them already.
+	SparePorts map[string][]int `json:"sparePorts,omitempty"`
 	// SharePort is where `devenv share` listens; 0 where nothing is shared.
 	SharePort int `json:"sharePort,omitempty"`
 	// Random are the values of the placeholders ${random.NAME}, by name.
@@ -107,6 +111,9 @@ func (r *Record) First() profiles.Cluster { return r.Profile.Spec.Clusters[0] }
 func (r *Record) Ports() []int {
 	ports := append(slices.Collect(maps.Values(r.APIPorts)), slices.Collect(maps.Values(r.InternalPorts))...)
 	ports = append(append(ports, r.IssuerPort, r.SharePort), slices.Collect(maps.Values(r.EndpointPorts))...)
+	for _, spare := range r.SparePorts {
+		ports = append(ports, spare...)
+	}
 	return slices.DeleteFunc(ports, func(port int) bool { return port == 0 })
 }
 

@@ -33,6 +33,7 @@ func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.En
 	}
 	r.Profile.Spec.Dex.Users = resolveUsers(profile.Spec.Dex.Users, old)
 	r.Profile.Spec.Dex.Clients = resolveClients(profile.Spec.Dex.Clients, old)
+	r.keepExposed(old)
 	r.Random = randomKeys(profile, old.Random)
 	taken, err := portsOfOthers(home, name)
 	if err != nil {
@@ -134,6 +135,9 @@ func (r *Record) resolvePorts(runtime Runtime, old *Record, taken map[int]bool) 
 		return err
 	}
 	if r.EndpointPorts, err = choosePorts(endpoints, old.EndpointPorts, taken, firstNodePort, lastNodePort); err != nil {
+		return err
+	}
+	if err := r.resolveSparePorts(runtime, old, taken); err != nil {
 		return err
 	}
 	if spec.Share != nil {

@@ -53,6 +53,8 @@ func (f *fakeRuntime) APIServerFlags(context.Context, string) ([]string, map[str
 	return []string{"oidc-client-id=kubernetes"}, map[string]string{"oidc-client-id": "kubernetes"}, nil
 }
 
+func (f *fakeRuntime) APIServers(context.Context, string) ([]string, error) { return nil, nil }
+
 func (f *fakeRuntime) RestartAPIServer(context.Context, string) error { return nil }
 
 func (f *fakeRuntime) RenewCertificate(context.Context) error { return nil }

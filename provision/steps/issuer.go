@@ -17,11 +17,11 @@ import (
 )
 
 // WithExternalIssuer is a plan for an issuer that somebody else runs: without the
-// steps for Dex, and with a first step that asks the issuer, before anything is
-// made that would trust it.
+// steps for Dex, and with one that asks the issuer, before anything is made
+// that would trust it.
 func WithExternalIssuer(e *environment.Environment, steps []plan.Step, forDex ...string) []plan.Step {
 	steps = plan.Without(steps, append(forDex, "issuer")...)
-	ask := plan.NewStep("issuer", "Ask issuer "+e.Issuer(), nil, askExternalIssuer(e))
+	ask := plan.NewStep("issuer", "Ask issuer "+e.Issuer(), plan.Needs("trust"), askExternalIssuer(e))
 	for i := range steps {
 		if steps[i].ID == "node" || strings.HasPrefix(steps[i].ID, "node-") {
 			steps[i].Needs = append(plan.Needs("issuer"), steps[i].Needs...)

@@ -17,50 +17,16 @@ import (
 // cannot be pulled would wait for ever.
 const workloadLimit = 3 * time.Minute
 
-func endpointsOf(e *environment.Environment, c profiles.Cluster) []profiles.Endpoint {
-	var list []profiles.Endpoint
-	for _, x := range e.Spec().Endpoints {
-		if x.Cluster == c.Name {
-			list = append(list, x)
-		}
-	}
-	return list
-}
-
-// EndpointService is the name of an endpoint's Service.
-func EndpointService(x profiles.Endpoint) string { return "devenv-" + x.Name }
-
-// endpointObject makes an endpoint's port the same on the node, on the host and
-// in the cluster, as the issuer's.
-func endpointObject(e *environment.Environment, x profiles.Endpoint) kube.Object {
-	port, selector := e.Record.EndpointPorts[x.Name], kube.Object{}
-	for key, value := range x.Selector {
-		selector[key] = value
-	}
-	return kube.Object{
-		"apiVersion": "v1", "kind": "Service",
-		"metadata": kube.Object{"name": EndpointService(x), "namespace": x.Namespace, "labels": kube.ManagedLabels()},
-		"spec": kube.Object{
-			"type": "NodePort", "selector": selector,
-			"ports": []any{kube.Object{"name": "https", "port": port, "nodePort": port, "targetPort": x.TargetPort}},
-		},
-	}
-}
-
 // Objects are all objects that a profile asks for in a cluster, without
 // placeholders: those of its manifests, its own, and the Services of its
 // endpoints.
 func Objects(ctx context.Context, e *environment.Environment, c profiles.Cluster) ([]kube.Object, error) {
 	objects, err := environment.Objects(ctx, e, c)
-	return append(objects, endpointObjects(e, c)...), err
-}
-
-func endpointObjects(e *environment.Environment, c profiles.Cluster) []kube.Object {
-	var objects []kube.Object
-	for _, x := range endpointsOf(e, c) {
-		objects = append(objects, endpointObject(e, x))
+	if err != nil {
+		return nil, err
 	}
-	return objects
+	endpoints, err := endpointObjects(e, c)
+	return append(objects, endpoints...), err
 }
 
 // fetchManifests fetches and verifies the manifests of a profile before anything
@@ -94,7 +60,14 @@ func applyObjects(e *environment.Environment, c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return false, err
 		}
-		return applyAll(ctx, e, c, append(objects, endpointObjects(e, c)...))
+		if err := signEndpoints(e, c); err != nil {
+			return false, err
+		}
+		endpoints, err := endpointObjects(e, c)
+		if err != nil {
+			return false, err
+		}
+		return applyAll(ctx, e, c, append(objects, endpoints...))
 	}
 }
 
