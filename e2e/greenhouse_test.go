@@ -166,8 +166,6 @@ func exposed(t *testing.T, name string) (set []string) {
 	expose("dex", "--port", "http", "--as", "more").wants(t, 2, "has no spare port left", "hint: put away another endpoint")
 	must(t, "expose", "--name", name, "--remove", "empty")
 	expose("--remove", "empty").wants(t, 2, `nothing is exposed as "empty"`, `hint: there is "web": Service dex/dex`)
-	return []string{
-		"--set", "spec.probes[0]={name: exposed here, from: central, url: '" + url + "/healthz'}",
-		"--set", "spec.probes[1]={name: exposed there, from: remote, url: '" + url + "/healthz'}",
-	}
+	probe := func(from string) string { return "{name: exposed, from: " + from + ", url: '" + url + "/healthz'}" }
+	return []string{"--set", "spec.probes=[" + probe("central") + ", " + probe("remote") + "]"}
 }

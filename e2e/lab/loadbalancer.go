@@ -45,9 +45,9 @@ func (l *lab) loadBalancerImage(ctx context.Context) (string, error) {
 		if err != nil {
 			return err
 		}
-		return writeImages(to, map[string]v1.Image{loadBalancerRef(): image})
+		return writeImages(to, map[string]v1.Image{loadBalancerPin().Ref(): image})
 	})
 }
 
-// loadBalancerRef is the name that kind uses, and devenv's pin has.
-func loadBalancerRef() string { return profiles.Pinned().Images[profiles.LoadBalancerImage].Ref() }
+// loadBalancerPin has the name that kind uses.
+func loadBalancerPin() profiles.ImagePin { return profiles.Pinned().Images[profiles.LoadBalancerImage] }

@@ -79,7 +79,7 @@ func (l *lab) sources(ctx context.Context) (path string, built int, err error) {
 		"klutch-backend":           image("lab/klutch-backend", "1", klutch),
 		"klutch-konnector":         image("lab/klutch-konnector", "1", klutch),
 		"oauth2-proxy":             image("quay.io/oauth2-proxy/oauth2-proxy", oauth2ProxyTag, proxy),
-		profiles.LoadBalancerImage: {Archive: filepath.Base(balancer)},
+		profiles.LoadBalancerImage: image(loadBalancerPin().Repository, loadBalancerPin().Tag, balancer),
 		"caddy":                    image("docker.io/library/caddy", caddyTag, caddy),
 	}
 	overlay.Manifests = map[string]string{klutchRepository: filepath.Base(manifests)}
