@@ -59,13 +59,17 @@ func TestNodes(t *testing.T) {
 		t.Errorf("the kubeconfig does not name the load balancer, %s:\n%s", s.Clusters[0].Server, out)
 	}
 	devenv(t, set(append(fields, "workers=2", "controlPlanes=3")...)...).wants(t, 2, "spec.clusters[0].controlPlanes: 2 → 3", "cannot be changed in it", "spec.clusters[0].workers: 1 → 2", "hint: recreate it")
-	all := []string{node(name), node(name) + "2", worker, "devenv-" + name + "-main-external-load-balancer"}
-	docker(t, append([]string{"stop", "--time=0"}, all...)...)
-	devenv(t, "status", "--name", name).wants(t, 0, "cluster main is stopped")
-	must(t, set(fields...)...).wants(t, 0, "✓ Start node of cluster main", "ready and proven")
 	docker(t, "stop", "--time=0", worker)
 	devenv(t, "status", "--name", name).wants(t, 0, "cluster main is broken")
 	must(t, set(fields...)...).wants(t, 0, "✓ Start node of cluster main", "ready and proven")
+	// etcd knows its members by addresses that the engine may have given away
+	docker(t, "stop", "--time=0", node(name), node(name)+"2", worker, "devenv-"+name+"-main-external-load-balancer")
+	devenv(t, "status", "--name", name).wants(t, 0, "cluster main is stopped")
+	if r := devenv(t, set(fields...)...); r.code == 0 {
+		r.wants(t, 0, "✓ Start node of cluster main", "ready and proven")
+	} else {
+		r.wants(t, 4, "by which the other control planes know it", "hint: recreate the environment")
+	}
 	docker(t, "rm", "--force", "--volumes", worker)
 	devenv(t, set(fields...)...).wants(t, 4, "the node "+worker+" is gone", "hint: recreate the environment, its data will be lost: devenv up --recreate --name "+name)
 	must(t, "down", "--name", name)

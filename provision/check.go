@@ -13,16 +13,19 @@ import (
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
 
+// CheckOptions say what Check proves; the zero value is what Up does.
+type CheckOptions = proofs.Options
+
 // Check proves the environment. A proof that fails is in the report; the error
 // is for what kept the check itself from being made. Nobody else may work on an
 // environment while trials change its bindings.
-func (e *Environment) Check(ctx context.Context) (*check.Report, error) {
+func (e *Environment) Check(ctx context.Context, options CheckOptions) (*check.Report, error) {
 	unlock, err := e.lockForTrials(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	return proofs.Check(ctx, e.env, e.runtime)
+	return proofs.Check(ctx, e.env, e.runtime, options)
 }
 
 // lockForTrials takes the lock where the profile has trials.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/devenv-oidc/devenv/provision"
 	"github.com/devenv-oidc/devenv/provision/check"
 )
 
@@ -16,6 +17,7 @@ func checkCommand() *cli.Command {
 		Flags: []cli.Flag{
 			nameFlag(),
 			&cli.StringFlag{Name: "against", Usage: "compare with the results in a `REPORT`; exit status 5 where one differs, 0 where all came out alike"},
+			&cli.BoolFlag{Name: "all-users", Usage: "log in every user, and not one of each class that API servers cannot tell apart"},
 			outputFlag("text", "json", "junit"),
 		},
 		Action: func(c *cli.Context) error {
@@ -27,7 +29,7 @@ func checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			report, err := e.Check(c.Context)
+			report, err := e.Check(c.Context, provision.CheckOptions{AllUsers: c.Bool("all-users")})
 			if err != nil {
 				return err
 			}

@@ -113,16 +113,16 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 	}
 	defer func() { _ = pods.Delete(context.WithoutCancel(ctx), pod.Name, metav1.DeleteOptions{}) }()
 
-	var phase corev1.PodPhase
 	err = kube.Poll(ctx, "pod "+namespace+"/"+pod.Name, func(ctx context.Context) error {
 		p, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		if phase = p.Status.Phase; phase == corev1.PodSucceeded || phase == corev1.PodFailed {
-			return nil
+		var ended bool
+		if failed, ended = outcome(p); !ended {
+			return fmt.Errorf("it is %s", p.Status.Phase)
 		}
-		return fmt.Errorf("it is %s", phase)
+		return nil
 	})
 	if err != nil {
 		return "", false, err
@@ -131,7 +131,18 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 	if err != nil {
 		return "", false, fmt.Errorf("could not read the pod's output: %w", err)
 	}
-	return string(text), phase == corev1.PodFailed, nil
+	return string(text), failed, nil
+}
+
+// outcome is how a pod of one container ended. The container says it a second
+// before the pod's phase does.
+func outcome(p *corev1.Pod) (failed, ended bool) {
+	for _, c := range p.Status.ContainerStatuses {
+		if c.State.Terminated != nil {
+			return c.State.Terminated.ExitCode != 0, true
+		}
+	}
+	return p.Status.Phase == corev1.PodFailed, p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
 // kubeconfigSecret keeps what a pod sends out of its own description and of its

@@ -1,10 +1,13 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,20 +40,38 @@ func (c *Cluster) Rejections(ctx context.Context, list []Rejection) []Result {
 			results[i].Detail = err.Error()
 		}
 	}
+	c.findReasons(ctx, list, sent, results)
+	return results
+}
+
+// findReasons adds to the results of rejected tokens the reason in the API
+// server's log; one read of it is for all of them.
+func (c *Cluster) findReasons(ctx context.Context, list []Rejection, sent []time.Time, results []Result) {
 	limited, cancel := context.WithTimeout(ctx, logLimit)
 	defer cancel()
+	open := map[int]error{} // by index, with why there is none yet
 	for i, r := range list {
-		if r.Reason == nil || !results[i].OK {
-			continue
+		if r.Reason != nil && results[i].OK {
+			open[i] = nil
 		}
-		line, err := c.logged(limited, sent[i], r.Reason)
-		if results[i].OK = err == nil; err != nil {
-			results[i].Detail = err.Error()
-			continue
-		}
-		results[i].Detail = "401, " + line
 	}
-	return results
+	err := kube.Poll(limited, "the reasons of rejections in the API server's log", func(ctx context.Context) error {
+		log, err := c.Log(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range open {
+			line, err := reasonIn(log, sent[i], list[i].Reason)
+			if open[i] = err; err == nil {
+				results[i].Detail = "401, " + line
+				delete(open, i)
+			}
+		}
+		return errors.Join(slices.Collect(maps.Values(open))...)
+	})
+	for i, why := range open {
+		results[i].OK, results[i].Detail = false, fmt.Sprintf("%v while waiting for %q in the API server's log", cmp.Or(why, err), list[i].Reason)
+	}
 }
 
 // SaysUnknownKey says whether the API server's log has, since a time, the reason
@@ -70,31 +91,23 @@ func (c *Cluster) SaysUnknownKey(ctx context.Context, since time.Time) bool {
 	return false
 }
 
-// logged waits for a line of the API server's log, not older than since, that
+// reasonIn finds a rejection in the API server's log, not older than since, that
 // matches; it returns what matched.
-func (c *Cluster) logged(ctx context.Context, since time.Time, reason *regexp.Regexp) (string, error) {
-	found := ""
-	err := kube.Poll(ctx, fmt.Sprintf("%q in the API server's log", reason), func(ctx context.Context) error {
-		log, err := c.Log(ctx)
-		if err != nil {
-			return err
+func reasonIn(log string, since time.Time, reason *regexp.Regexp) (string, error) {
+	last := ""
+	for line := range strings.Lines(log) {
+		stamp, text, _ := strings.Cut(line, " ")
+		at, err := time.Parse(time.RFC3339Nano, stamp)
+		if err != nil || at.Before(since) || !strings.Contains(text, "Unable to authenticate") {
+			continue
 		}
-		last := ""
-		for line := range strings.Lines(log) {
-			stamp, text, _ := strings.Cut(line, " ")
-			at, err := time.Parse(time.RFC3339Nano, stamp)
-			if err != nil || at.Before(since) || !strings.Contains(text, "Unable to authenticate") {
-				continue
-			}
-			if found = reason.FindString(text); found != "" {
-				return nil
-			}
-			last = strings.TrimSpace(text)
+		if found := reason.FindString(text); found != "" {
+			return found, nil
 		}
-		if last != "" {
-			return errors.New("the last rejection there is " + last)
-		}
-		return errors.New("it has no rejection since")
-	})
-	return found, err
+		last = strings.TrimSpace(text)
+	}
+	if last != "" {
+		return "", errors.New("the last rejection there is " + last)
+	}
+	return "", errors.New("it has no rejection since")
 }

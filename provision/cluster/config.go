@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,9 @@ type Spec struct {
 	APIPort int
 	// Ports are bound on the host's loopback and on the node alike.
 	Ports []int
+	// IssuerPort is the one among Ports at which an API server finds its issuer on
+	// its own node; 0 where it finds none there.
+	IssuerPort int
 	// Files is a host folder that the node and the API server see as
 	// /etc/devenv; it must exist before the cluster does.
 	Files string
@@ -117,6 +121,11 @@ func (s *Spec) config() (*v1alpha4.Cluster, error) {
 			Image:       s.Image,
 			ExtraMounts: []v1alpha4.Mount{{HostPath: s.Files, ContainerPath: filesMount, Readonly: true}},
 		}},
+	}
+	for _, path := range slices.Sorted(maps.Keys(s.patienceFiles())) {
+		cluster.Nodes[0].ExtraMounts = append(cluster.Nodes[0].ExtraMounts, v1alpha4.Mount{
+			HostPath: filepath.Join(s.Files, path), ContainerPath: systemdFolder + strings.TrimPrefix(path, patienceFolder), Readonly: true,
+		})
 	}
 	for _, port := range s.Ports {
 		cluster.Nodes[0].ExtraPortMappings = append(cluster.Nodes[0].ExtraPortMappings, v1alpha4.PortMapping{
@@ -213,21 +222,45 @@ func OverlayMistake(overlay map[string]any) error {
 
 // writeFiles writes what kubeadm reads from Spec.Files.
 func (s *Spec) writeFiles() error {
-	spec := map[string]any{}
+	apiServer := map[string]any{}
 	if len(s.HostAliases) > 0 {
-		spec["hostAliases"] = []any{map[string]any{"ip": "127.0.0.1", "hostnames": s.HostAliases}}
+		apiServer["hostAliases"] = []any{map[string]any{"ip": "127.0.0.1", "hostnames": s.HostAliases}}
 	}
-	patch := map[string]any{"spec": spec}
-	text, err := yaml.Marshal(patch)
-	if err != nil {
-		return err
+	patches := map[string]any{"kube-apiserver": map[string]any{"spec": apiServer}}
+	if s.atLeast("v1.37.0") {
+		// Whoever configures CoreDNS then starts it: once, not twice.
+		patches["corednsdeployment"] = map[string]any{"spec": map[string]any{
+			"replicas": 0,
+			"template": map[string]any{"spec": map[string]any{"containers": []any{
+				map[string]any{"name": "coredns", "readinessProbe": map[string]any{"periodSeconds": 1}},
+			}}},
+		}}
 	}
-	folder := filepath.Join(s.Files, "patches")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("could not write the node's files: %w", err)
+	files := map[string][]byte{}
+	for target, patch := range patches {
+		text, err := yaml.Marshal(patch)
+		if err != nil {
+			return err
+		}
+		files[filepath.Join("patches", target+"0+strategic.yaml")] = text
 	}
-	if err := os.WriteFile(filepath.Join(folder, "kube-apiserver0+strategic.yaml"), text, 0o600); err != nil {
-		return fmt.Errorf("could not write the node's files: %w", err)
+	for name, text := range s.patienceFiles() {
+		files[name] = []byte(text)
+	}
+	for name, text := range files {
+		path := filepath.Join(s.Files, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("could not write the node's files: %w", err)
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return fmt.Errorf("could not write the node's files: %w", err)
+		}
 	}
 	return nil
+}
+
+// atLeast says whether the cluster's Kubernetes is of a version or a later one.
+func (s *Spec) atLeast(wanted string) bool {
+	v, err := version.ParseSemantic(s.KubernetesVersion)
+	return err == nil && v.AtLeast(version.MustParseSemantic(wanted))
 }

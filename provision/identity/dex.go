@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
@@ -135,21 +133,6 @@ func Values(s Settings) (map[string]any, error) {
 		}
 	}
 	return values, nil
-}
-
-// Adjust makes Dex's readiness known within a second. The chart has no value
-// for it, and Kubernetes' default looks every ten.
-func Adjust(object map[string]any) {
-	if object["kind"] != "Deployment" {
-		return
-	}
-	containers, _, _ := unstructured.NestedSlice(object, "spec", "template", "spec", "containers")
-	for _, c := range containers {
-		if probe, ok := c.(map[string]any)["readinessProbe"].(map[string]any); ok {
-			probe["periodSeconds"] = int64(1)
-		}
-	}
-	_ = unstructured.SetNestedSlice(object, containers, "spec", "template", "spec", "containers")
 }
 
 // IssuerService makes the issuer's port the same on the node (and so on the

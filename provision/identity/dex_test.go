@@ -51,21 +51,6 @@ func TestConfigIsWhatDexNeeds(t *testing.T) {
 	}
 }
 
-func TestAdjustChangesOnlyDeployments(t *testing.T) {
-	probe := map[string]any{"httpGet": map[string]any{"path": "/healthz/ready"}}
-	pod := func() map[string]any {
-		return map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "dex", "readinessProbe": probe}}}}}
-	}
-	deployment := map[string]any{"kind": "Deployment", "spec": pod()}
-	Adjust(deployment)
-	container := deployment["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
-	if container["readinessProbe"].(map[string]any)["periodSeconds"] != int64(1) {
-		t.Errorf("%v", container)
-	}
-	Adjust(map[string]any{"kind": "Service"})
-	Adjust(map[string]any{"kind": "Deployment"})
-}
-
 func TestUserIDIsStable(t *testing.T) {
 	if userID("A@example.com") != userID("a@example.com") || userID("a@example.com") == userID("b@example.com") {
 		t.Error("user ids do not follow the e-mail")

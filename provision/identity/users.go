@@ -3,14 +3,17 @@ package identity
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dexidp/dex/api/v2"
-	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -32,41 +35,61 @@ var passwords = schema.GroupVersionResource{Group: "dex.coreos.com", Version: "v
 //
 // Groups and emailVerified are not in the gRPC API (dexidp/dex#4972): they are
 // patched into Dex's stored object.
-func (a *Admin) EnsureUsers(ctx context.Context, users []profiles.User) (changed bool, err error) {
-	for _, u := range users {
-		did, err := a.ensurePassword(ctx, u)
-		if err != nil {
-			return changed, fmt.Errorf("could not seed the user %q: %w", u.Email, err)
-		}
-		changed = changed || did
-	}
+func (a *Admin) EnsureUsers(ctx context.Context, users []profiles.User, hashes *Hashes) (changed bool, err error) {
 	stored, err := a.storedPasswords(ctx)
 	if err != nil {
-		return changed, err
+		return false, err
 	}
-	for _, u := range users {
-		did, err := a.ensureAttributes(ctx, u, stored[strings.ToLower(u.Email)])
-		if err != nil {
-			return changed, fmt.Errorf("could not set the groups of the user %q: %w", u.Email, err)
+	written, err := eachUser(ctx, users, "seed the user", func(ctx context.Context, u profiles.User) (bool, error) {
+		return a.ensurePassword(ctx, u, stored[strings.ToLower(u.Email)], hashes)
+	})
+	if err != nil {
+		return written, err
+	}
+	if written {
+		if stored, err = a.storedPasswords(ctx); err != nil {
+			return true, err
 		}
-		changed = changed || did
 	}
-	return changed, nil
+	patched, err := eachUser(ctx, users, "set the groups of the user", func(ctx context.Context, u profiles.User) (bool, error) {
+		return a.ensureAttributes(ctx, u, stored[strings.ToLower(u.Email)])
+	})
+	return written || patched, err
 }
 
-func (a *Admin) ensurePassword(ctx context.Context, want profiles.User) (changed bool, err error) {
-	verified, err := a.dex.VerifyPassword(ctx, &api.VerifyPasswordReq{Email: want.Email, Password: want.Password})
-	if err != nil {
-		return false, err
+// atATime is how many users are worked on at a time, for each processor: bcrypt
+// keeps one busy, and others meanwhile wait for Dex to write.
+const atATime = 4
+
+// eachUser runs a function for every user, several at a time.
+func eachUser(ctx context.Context, users []profiles.User, what string, do func(context.Context, profiles.User) (bool, error)) (changed bool, err error) {
+	var did atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atATime * runtime.GOMAXPROCS(0))
+	for _, u := range users {
+		group.Go(func() error {
+			changed, err := do(ctx, u)
+			if changed {
+				did.Store(true)
+			}
+			if err != nil {
+				return fmt.Errorf("could not %s %q: %w", what, u.Email, err)
+			}
+			return nil
+		})
 	}
-	if verified.GetVerified() {
-		return a.ensureUsername(ctx, want)
-	}
-	hash, err := bcrypt.GenerateFromPassword([]byte(want.Password), bcryptCost)
-	if err != nil {
-		return false, err
-	}
-	if verified.GetNotFound() {
+	err = group.Wait()
+	return did.Load(), err
+}
+
+// ensurePassword compares with Dex's stored object, which Dex itself reads at
+// every login.
+func (a *Admin) ensurePassword(ctx context.Context, want profiles.User, stored *unstructured.Unstructured, hashes *Hashes) (changed bool, err error) {
+	if stored == nil {
+		hash, err := hashes.hash(want.Password)
+		if err != nil {
+			return false, err
+		}
 		created, err := a.dex.CreatePassword(ctx, &api.CreatePasswordReq{Password: &api.Password{
 			Email: want.Email, Hash: hash, Username: want.Username, UserId: userID(want.Email),
 		}})
@@ -75,25 +98,34 @@ func (a *Admin) ensurePassword(ctx context.Context, want profiles.User) (changed
 		}
 		return true, err
 	}
-	updated, err := a.dex.UpdatePassword(ctx, &api.UpdatePasswordReq{Email: want.Email, NewHash: hash, NewUsername: want.Username})
+	update := &api.UpdatePasswordReq{Email: want.Email}
+	if !hashes.verifies(storedHash(stored), want.Password) {
+		if update.NewHash, err = hashes.hash(want.Password); err != nil {
+			return false, err
+		}
+	}
+	if username, _, _ := unstructured.NestedString(stored.Object, "username"); update.NewHash != nil || username != want.Username {
+		update.NewUsername = want.Username
+	}
+	if update.NewHash == nil && update.NewUsername == "" {
+		return false, nil
+	}
+	updated, err := a.dex.UpdatePassword(ctx, update)
 	if err == nil && updated.GetNotFound() {
 		err = errRaced
 	}
 	return true, err
 }
 
-func (a *Admin) ensureUsername(ctx context.Context, want profiles.User) (changed bool, err error) {
-	list, err := a.dex.ListPasswords(ctx, &api.ListPasswordReq{})
+// storedHash is the bcrypt hash in one of Dex's objects, where it is in base64 as
+// JSON has bytes; nil where there is none that can be read.
+func storedHash(stored *unstructured.Unstructured) []byte {
+	text, _, _ := unstructured.NestedString(stored.Object, "hash")
+	hash, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return false, err
+		return nil
 	}
-	for _, p := range list.GetPasswords() {
-		if strings.EqualFold(p.GetEmail(), want.Email) && p.GetUsername() != want.Username {
-			_, err := a.dex.UpdatePassword(ctx, &api.UpdatePasswordReq{Email: want.Email, NewUsername: want.Username})
-			return true, err
-		}
-	}
-	return false, nil
+	return hash
 }
 
 // userID is stable, so that a recreated user keeps their subject.
@@ -163,8 +195,11 @@ func (a *Admin) PruneUsers(ctx context.Context, keep []profiles.User) (changed b
 	if err != nil {
 		return false, err
 	}
+	for _, u := range keep {
+		delete(stored, strings.ToLower(u.Email))
+	}
 	for email, object := range stored {
-		if !ours(object) || slices.ContainsFunc(keep, func(u profiles.User) bool { return strings.EqualFold(u.Email, email) }) {
+		if !ours(object) {
 			continue
 		}
 		if _, err := a.dex.DeletePassword(ctx, &api.DeletePasswordReq{Email: email}); err != nil {

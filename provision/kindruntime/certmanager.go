@@ -21,13 +21,13 @@ func (r *Runtime) installCertManager(c profiles.Cluster) plan.Ensure {
 			return false, err
 		}
 		changed, err = steps.InstallPinnedChart(ctx, r.env, admin, "cert-manager", chart.Release{
-			Name: certificates.Release, Namespace: certificates.Namespace, Values: certificates.Values(r.env.Record.Pins.Charts["cert-manager"]),
+			Name: certificates.Release, Namespace: certificates.Namespace, Adjust: chart.ReadyAtOnce, Values: certificates.Values(r.env.Record.Pins.Charts["cert-manager"]),
 		}, r.env.Spec().CertManager.Values)
 		if err != nil {
 			return changed, err
 		}
 		for _, d := range certificates.Deployments {
-			scaled, err := admin.EnsureScaled(ctx, certificates.Namespace, d)
+			scaled, err := admin.EnsureScaled(ctx, certificates.Namespace, d, 1)
 			if changed = changed || scaled; err != nil {
 				return changed, err
 			}
@@ -59,7 +59,7 @@ func (r *Runtime) renewCertificate(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return issued, err
 		}
-		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.WatcherName)
+		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.WatcherName, 1)
 		if err != nil {
 			return issued || watched || scaled, err
 		}

@@ -57,13 +57,13 @@ func (r *Runtime) installDex(c profiles.Cluster) plan.Ensure {
 			return changed, err
 		}
 		installed, err := steps.InstallPinnedChart(ctx, r.env, admin, "dex", chart.Release{
-			Name: identity.Release, Namespace: identity.Namespace, Adjust: identity.Adjust, Values: values,
+			Name: identity.Release, Namespace: identity.Namespace, Adjust: chart.ReadyAtOnce, Values: values,
 		}, settings.Dex.Values)
 		changed = changed || did || madeService || madeServing || madeGRPC || installed
 		if err != nil {
 			return changed, err
 		}
-		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.Release)
+		scaled, err := admin.EnsureScaled(ctx, identity.Namespace, identity.Release, 1)
 		if changed = changed || scaled; err != nil || made {
 			return changed, err // a Dex that starts makes its keys
 		}

@@ -24,6 +24,9 @@ import (
 // they were started with: CoreDNS itself looks only every half minute.
 const dnsAnnotation = "devenv.dev/corefile"
 
+// dnsReplicas are as many as kubeadm has of CoreDNS.
+const dnsReplicas = 2
+
 // configureDNS makes pods find the names of the issuer and of endpoints.
 func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
@@ -54,8 +57,12 @@ func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return changed, err
 		}
+		scaled, err := admin.EnsureScaled(ctx, "kube-system", "coredns", dnsReplicas) // a new cluster starts it with none
+		if err != nil {
+			return changed, err
+		}
 		forgot := false
-		if !rolled && service != nil {
+		if !rolled && !scaled && service != nil {
 			if forgot, err = forgetMissing(ctx, admin, service); err != nil {
 				return changed, err
 			}
@@ -64,7 +71,7 @@ func (r *Runtime) configureDNS(c profiles.Cluster) plan.Ensure {
 		if err == nil && forgot {
 			err = waitForEnd(ctx, admin, service.CreationTimestamp)
 		}
-		return changed || rolled || forgot, err
+		return changed || rolled || scaled || forgot, err
 	}
 }
 

@@ -119,13 +119,14 @@ func (r *Runtime) handle(c string) *cluster.Cluster {
 func (r *Runtime) spec(name string) cluster.Spec {
 	e, c := r.env, *r.env.Record.Profile.Cluster(name)
 	var ports []int
+	var issuerPort int
 	var aliases []string
 	caFile := cluster.KubernetesPath("ca.crt")
 	switch {
 	case !e.External():
 		aliases = []string{e.IssuerHost()}
 		if e.IsFirst(c) {
-			ports = []int{e.Record.IssuerPort}
+			ports, issuerPort = []int{e.Record.IssuerPort}, e.Record.IssuerPort
 		}
 	case e.IssuerCAFile() == "":
 		caFile = ""
@@ -144,6 +145,7 @@ func (r *Runtime) spec(name string) cluster.Spec {
 		KubernetesVersion: c.KubernetesVersion,
 		APIPort:           e.Record.APIPorts[c.Name],
 		Ports:             ports,
+		IssuerPort:        issuerPort,
 		Files:             e.Dir.Path(environment.NodeFile(c.Name)...),
 		APIServerArgs:     steps.APIServerFlags(e, c, caFile, cluster.KubernetesPath(steps.AuthenticationFile)),
 		HostAliases:       aliases,

@@ -12,10 +12,10 @@ import (
 
 // Kubectl runs a kubectl of this host, the file at path, with a kubeconfig. It
 // returns what kubectl prints on stdout; the error holds what it prints on
-// stderr. Its files live in scratch, a folder of the caller, for as long as it
-// runs.
-func Kubectl(ctx context.Context, path, scratch string, kubeconfig []byte, args ...string) (string, error) {
-	scratch, err := os.MkdirTemp(scratch, ".kubectl-") // mode 0700
+// stderr. Its files live in a folder of the caller for as long as it
+// runs; what it caches of an API server's discovery stays for the next time.
+func Kubectl(ctx context.Context, path, folder string, kubeconfig []byte, args ...string) (string, error) {
+	scratch, err := os.MkdirTemp(folder, ".kubectl-") // mode 0700
 	if err != nil {
 		return "", err
 	}
@@ -28,7 +28,7 @@ func Kubectl(ctx context.Context, path, scratch string, kubeconfig []byte, args 
 	command.Args = append([]string{"kubectl", "--kubeconfig=" + file}, args...)
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
-	command.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(scratch, "cache"))
+	command.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(folder, ".kubectl-cache"))
 	if err := command.Run(); err != nil {
 		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
 	}

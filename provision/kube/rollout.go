@@ -102,12 +102,12 @@ func Deployments(objects []Object) []types.NamespacedName {
 	return list
 }
 
-// EnsureScaled gives a Deployment that was scaled to 0 one pod again: Helm takes
+// EnsureScaled gives a Deployment that was scaled to 0 its pods again: Helm takes
 // its release for unchanged, and nobody else would.
-func (c *Client) EnsureScaled(ctx context.Context, namespace, deployment string) (changed bool, err error) {
+func (c *Client) EnsureScaled(ctx context.Context, namespace, deployment string, replicas int32) (changed bool, err error) {
 	scale, err := c.Core.AppsV1().Deployments(namespace).GetScale(ctx, deployment, metav1.GetOptions{})
 	if err == nil && scale.Spec.Replicas == 0 {
-		scale.Spec.Replicas, changed = 1, true
+		scale.Spec.Replicas, changed = replicas, true
 		_, err = c.Core.AppsV1().Deployments(namespace).UpdateScale(ctx, deployment, scale, metav1.UpdateOptions{FieldManager: FieldManager})
 	}
 	if err != nil {

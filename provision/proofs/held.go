@@ -16,7 +16,7 @@ type Held struct {
 
 // Hold logs a user in for each cluster that trusts Dex.
 func Hold(ctx context.Context, e *environment.Environment, runtime Runtime) ([]Held, error) {
-	s := &suite{e, runtime}
+	s := &suite{e, runtime, Options{}}
 	var list []Held
 	for _, c := range e.Spec().Clusters {
 		users := s.acceptedUsers(c)

@@ -25,7 +25,7 @@ import (
 // apiserver, plugin/pkg/authenticator/token/oidc), and no endpoint of it says
 // that it has: only a token tells.
 func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime, c profiles.Cluster) error {
-	s := &suite{e, runtime}
+	s := &suite{e, runtime, Options{}}
 	users := s.acceptedUsers(c)
 	if len(users) == 0 { // it does not trust Dex
 		return nil

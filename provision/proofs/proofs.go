@@ -34,12 +34,13 @@ type proof = func() []check.Result
 type suite struct {
 	*environment.Environment
 	runtime Runtime
+	options Options
 }
 
 // Check proves an environment. A proof that fails is in the report; the error
 // is for what kept the check itself from being made. The caller holds the
 // environment's lock where the profile has trials, which change bindings.
-func Check(ctx context.Context, e *environment.Environment, runtime Runtime) (*check.Report, error) {
+func Check(ctx context.Context, e *environment.Environment, runtime Runtime, options Options) (*check.Report, error) {
 	if err := runtime.Find(ctx); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func Check(ctx context.Context, e *environment.Environment, runtime Runtime) (*c
 			return nil, err
 		}
 	}
-	s := &suite{e, runtime}
+	s := &suite{e, runtime, options}
 	var list []proof
 	var stopped []error // what stopped each part, nil for most
 	add := func(make func() ([]check.Result, error)) {

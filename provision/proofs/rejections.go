@@ -37,7 +37,7 @@ func (s *suite) rejections(ctx context.Context, c profiles.Cluster, logins map[s
 		return nil, err
 	}
 	if c.Trust.Provider().UsernameClaim == "email" {
-		for _, u := range s.Spec().Users() {
+		for _, u := range s.people(c) {
 			if !*u.EmailVerified { // as the provider itself issues it
 				list = append(list, check.Rejection{Name: "e-mail of " + u.Email + " not verified", Token: logins[u.Email].Token, Reason: notVerified})
 			}

@@ -205,7 +205,7 @@ func (c *collector) doctor(ctx context.Context) error {
 }
 
 func (c *collector) check(ctx context.Context) error {
-	results, err := proofs.Check(ctx, c.env, c.runtime)
+	results, err := proofs.Check(ctx, c.env, c.runtime, proofs.Options{})
 	if err == nil {
 		c.report.Results = results.Results
 	}

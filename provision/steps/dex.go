@@ -94,7 +94,7 @@ func seed(ctx context.Context, e *environment.Environment, dex *identity.Admin) 
 	users := e.Spec().Dex.Users
 	parts := []plan.Ensure{
 		func(ctx context.Context) (bool, error) { return dex.EnsureClients(ctx, clients) },
-		func(ctx context.Context) (bool, error) { return dex.EnsureUsers(ctx, users) },
+		func(ctx context.Context) (bool, error) { return ensureUsers(ctx, e, dex) },
 	}
 	if !e.NoPrune {
 		parts = append(parts,
@@ -108,6 +108,21 @@ func seed(ctx context.Context, e *environment.Environment, dex *identity.Admin) 
 		}
 	}
 	return changed, nil
+}
+
+// hashesFile remembers which hashes are of which passwords.
+const hashesFile = "password-hashes.json"
+
+func ensureUsers(ctx context.Context, e *environment.Environment, dex *identity.Admin) (changed bool, err error) {
+	text, _ := e.Dir.Read(hashesFile) // without it, all are computed again
+	hashes := identity.ReadHashes(text)
+	if changed, err = dex.EnsureUsers(ctx, e.Spec().Dex.Users, hashes); err != nil {
+		return changed, err
+	}
+	if text, err = hashes.Text(); err == nil {
+		_, err = e.Dir.Write(text, hashesFile)
+	}
+	return changed, err
 }
 
 // dexAdmin connects to Dex's gRPC API with a client certificate made for this

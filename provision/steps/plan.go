@@ -108,7 +108,7 @@ func knownAfter(e *environment.Environment, part any) []string {
 
 func prove(e *environment.Environment, runtime Runtime) plan.Ensure {
 	return func(ctx context.Context) (bool, error) {
-		report, err := proofs.Check(ctx, e, runtime)
+		report, err := proofs.Check(ctx, e, runtime, proofs.Options{})
 		if err != nil {
 			return false, err
 		}

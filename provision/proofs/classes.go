@@ -1,0 +1,95 @@
+package proofs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/devenv-oidc/devenv/profiles"
+	"github.com/devenv-oidc/devenv/provision/check"
+)
+
+// Options of a check.
+type Options struct {
+	// AllUsers logs every user in, and not only one of each class.
+	AllUsers bool
+}
+
+// people are those of the profile who are logged in for a cluster: all that an
+// expectation names, and of those that an API server can tell apart by nothing but
+// their names, one.
+func (s *suite) people(c profiles.Cluster) []profiles.User {
+	all := s.Record.Profile.People()
+	if s.options.AllUsers || byExpressions(c.Trust) {
+		return all
+	}
+	named, seen := map[string]bool{}, map[string]bool{}
+	for _, x := range s.Spec().Expectations {
+		named[x.User] = named[x.User] || x.Cluster == c.Name
+	}
+	for _, u := range all {
+		if named[u.Email] {
+			seen[s.class(u)] = true
+		}
+	}
+	var chosen []profiles.User
+	for _, u := range all {
+		class := s.class(u)
+		if named[u.Email] || !seen[class] {
+			chosen, seen[class] = append(chosen, u), true
+		}
+	}
+	return chosen
+}
+
+// class is what tells a user from others, but for the name: groups, whether the
+// e-mail is verified, and where a login comes from.
+func (s *suite) class(u profiles.User) string {
+	origin := "password"
+	if _, connector := s.Record.Profile.Person(u.Email); connector != nil {
+		origin = "connector " + connector.ID
+	}
+	if u.Token != nil {
+		origin = fmt.Sprintf("token %v %s", u.Token.Command, u.Token.File)
+	}
+	return fmt.Sprintf("%q %v %s", slices.Sorted(slices.Values(u.Groups)), *u.EmailVerified, origin)
+}
+
+// byExpressions says whether a cluster decides by CEL, which can look at
+// anything.
+func byExpressions(t profiles.Trust) bool {
+	if t.Configuration == nil {
+		return false
+	}
+	return slices.ContainsFunc(t.Configuration.JWT, func(a profiles.JWTAuthenticator) bool {
+		groups := a.ClaimMappings.Groups
+		return a.ClaimMappings.Username.Expression != "" || groups != nil && groups.Expression != "" ||
+			len(a.ClaimValidationRules)+len(a.UserValidationRules)+len(a.ClaimMappings.Extra) > 0
+	})
+}
+
+// byClass says for whom others stand; nothing where everybody was logged in.
+func (s *suite) byClass(c profiles.Cluster, chosen []profiles.User) []check.Result {
+	all := s.Record.Profile.People()
+	if len(chosen) == len(all) {
+		return nil
+	}
+	in := map[string]bool{}
+	for _, u := range chosen {
+		in[u.Email] = true
+	}
+	var others []string
+	for _, u := range all {
+		if !in[u.Email] && len(others) < 3 {
+			others = append(others, u.Email)
+		}
+	}
+	rest := len(all) - len(chosen)
+	if rest > len(others) {
+		others = append(others, "…")
+	}
+	return []check.Result{{
+		Group: "identity", OK: true, Name: fmt.Sprintf("%d other users are proven in %s by one of their class", rest, c.Name),
+		Detail: strings.Join(others, ", ") + "; to log in all of them: devenv check --all-users",
+	}}
+}
