@@ -17,6 +17,7 @@ type Hashes struct {
 	mu   sync.Mutex
 	old  map[string]bool
 	used map[string]bool // those asked for since: the others are of nobody any more
+	made sync.Map        // of passwords, functions that make their hash once
 }
 
 // ReadHashes reads what Text returned; text that is not that remembers nothing.
@@ -47,9 +48,12 @@ func (h *Hashes) verifies(hash []byte, password string) bool {
 	return true
 }
 
-// hash makes a new hash of a password.
+// hash makes a new hash of a password: one for all who have that password.
 func (h *Hashes) hash(password string) ([]byte, error) {
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcryptCost)
+	once, _ := h.made.LoadOrStore(password, sync.OnceValues(func() ([]byte, error) {
+		return bcrypt.GenerateFromPassword([]byte(password), bcryptCost)
+	}))
+	hash, err := once.(func() ([]byte, error))()
 	if err == nil {
 		h.remember(fingerprint(hash, password))
 	}
