@@ -105,3 +105,23 @@ func TestUnverifiedUser(t *testing.T) {
 	}
 	devenv(t, "check", "--name", plain).wants(t, 0, "✓ rejected: e-mail of new@example.com not verified  (401, oidc: email not verified)")
 }
+
+// Users whom an API server cannot tell apart but by their names are proven by one
+// of them; --all-users logs everybody in, and so finds who is wrong alone.
+func TestUsersByClass(t *testing.T) {
+	needPlain(t)
+	up := []string{"up", "--name", plain,
+		"--set", "spec.dex.users[4]={email: first@example.com, groups: [ops]}",
+		"--set", "spec.dex.users[5]={email: second@example.com, groups: [ops]}"}
+	must(t, up...)
+	defer must(t, "up", "--name", plain)
+	devenv(t, "check", "--name", plain).wants(t, 0, "✓ first@example.com is first@example.com in main", "✓ 1 other users are proven in main by one of their class  (second@example.com; to log in all of them: devenv check --all-users)")
+	devenv(t, "check", "--name", plain, "--all-users").wants(t, 0, "✓ second@example.com is second@example.com in main", ", 0 failed")
+	admin := statusOf(t, plain).Clusters[0].Kubeconfig
+	second := strings.Fields(mustKubectl(t, admin, "--namespace", "dex", "get", "passwords.dex.coreos.com", "--output", `jsonpath={range .items[?(@.email=="second@example.com")]}{.metadata.name}{end}`))[0]
+	mustKubectl(t, admin, "--namespace", "dex", "patch", "passwords.dex.coreos.com", second, "--type", "merge", "--patch", `{"groups":["intruders"]}`)
+	devenv(t, "check", "--name", plain, "--all-users").wants(t, 5, "second@example.com is second@example.com in main", "oidc:intruders")
+	devenv(t, "check", "--name", plain).wants(t, 0, ", 0 failed")
+	must(t, up...).wants(t, 0, "✓ Seed clients and users")
+	devenv(t, "check", "--name", plain, "--all-users").wants(t, 0, ", 0 failed")
+}

@@ -17,7 +17,7 @@ func TestOneOfEachClassIsLoggedIn(t *testing.T) {
 	}{
 		"who is named, whatever the class": {want: "admin dev viewer guest"},
 		"one of a class that nobody named": {
-			set:  []string{"spec.dex.users[4]={email: a@example.com, groups: [x, y]}", "spec.dex.users[5]={email: b@example.com, groups: [y, x]}"},
+			set:  []string{"spec.dex.users[4]={email: a@example.com, groups: [ops, web]}", "spec.dex.users[5]={email: b@example.com, groups: [web, ops]}"},
 			want: "admin dev viewer guest a",
 		},
 		"none of a class of which one is named": {set: []string{"spec.dex.users[4]={email: a@example.com, groups: [developers]}"}, want: "admin dev viewer guest"},
