@@ -115,7 +115,7 @@ func TestUsersByClass(t *testing.T) {
 		"--set", "spec.dex.users[5]={email: second@example.com, groups: [ops]}"}
 	must(t, up...)
 	defer must(t, "up", "--name", plain)
-	devenv(t, "check", "--name", plain).wants(t, 0, "✓ first@example.com is first@example.com in main", "✓ 1 other users are proven in main by one of their class  (second@example.com; to log in all of them: devenv check --all-users)")
+	devenv(t, "check", "--name", plain).wants(t, 0, "✓ first@example.com is first@example.com in main", "✓ another user is proven in main by one of their class  (second@example.com; to log in all of them: devenv check --all-users)")
 	devenv(t, "check", "--name", plain, "--all-users").wants(t, 0, "✓ second@example.com is second@example.com in main", ", 0 failed")
 	admin := statusOf(t, plain).Clusters[0].Kubeconfig
 	second := strings.Fields(mustKubectl(t, admin, "--namespace", "dex", "get", "passwords.dex.coreos.com", "--output", `jsonpath={range .items[?(@.email=="second@example.com")]}{.metadata.name}{end}`))[0]

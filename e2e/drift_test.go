@@ -67,7 +67,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-func mustKubectl(t *testing.T, kubeconfig string, args ...string) string {
+func mustKubectl(t testing.TB, kubeconfig string, args ...string) string {
 	t.Helper()
 	out, err := kubectl(t, kubeconfig, args...)
 	if err != nil {

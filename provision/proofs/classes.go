@@ -85,11 +85,15 @@ func (s *suite) byClass(c profiles.Cluster, chosen []profiles.User) []check.Resu
 		}
 	}
 	rest := len(all) - len(chosen)
+	name := fmt.Sprintf("%d other users are proven in %s by one of their class", rest, c.Name)
+	if rest == 1 {
+		name = "another user is proven in " + c.Name + " by one of their class"
+	}
 	if rest > len(others) {
 		others = append(others, "…")
 	}
 	return []check.Result{{
-		Group: "identity", OK: true, Name: fmt.Sprintf("%d other users are proven in %s by one of their class", rest, c.Name),
+		Group: "identity", OK: true, Name: name,
 		Detail: strings.Join(others, ", ") + "; to log in all of them: devenv check --all-users",
 	}}
 }
