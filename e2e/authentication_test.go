@@ -37,9 +37,11 @@ spec:
 
 // Trust by configuration, on both runtimes, and changed in place.
 func TestConfiguration(t *testing.T) {
+	t.Parallel()
 	file := write(t, "configured.yaml", configured)
 	for _, runtime := range []string{"process", "kind"} {
 		t.Run(runtime, func(t *testing.T) {
+			t.Parallel()
 			name := "e2e-conf-" + runtime
 			barred := []string{"--set", "spec.dex.users[1].emailVerified=false"} // else the check wants them to be let in
 			up := append([]string{"up", "--name", name, "--runtime", runtime, "--file", file}, barred...)
@@ -85,14 +87,16 @@ func TestConfiguration(t *testing.T) {
 // anotherIssuer has an environment trust another one's Dex beside its own.
 func anotherIssuer(t *testing.T, name string, up []string) {
 	t.Helper()
-	needPlain(t)
-	s := statusOf(t, plain)
+	const other = "e2e-conf-other"
+	must(t, "up", "--name", other, "--runtime", "process")
+	defer must(t, "down", "--name", other)
+	s := statusOf(t, other)
 	ca, err := os.ReadFile(s.Issuer.CAFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	must(t, append(up, "--set", fmt.Sprintf(`spec.clusters[0].trust.configuration.jwt[1]={issuer: {url: %q, certificateAuthority: %q, audiences: [kubernetes]}, claimMappings: {username: {claim: email, prefix: "other:"}}}`, s.Issuer.URL, ca))...)
-	token := strings.TrimSpace(must(t, "token", "--name", plain, "--user", "viewer@example.com").stdout)
+	token := strings.TrimSpace(must(t, "token", "--name", other, "--user", "viewer@example.com").stdout)
 	text := must(t, "kubeconfig", "--name", name, "--flavor", "token").stdout
 	out, err := kubectl(t, write(t, "kubeconfig", replaceToken(text, token)), "auth", "whoami", "--output=jsonpath={.status.userInfo.username}")
 	if err != nil || out != "other:viewer@example.com" {

@@ -20,11 +20,23 @@ import (
 	"github.com/devenv-oidc/devenv/provision/trust"
 )
 
+// damaged is the environment of TestDamagesHeal alone.
+const damaged = "e2e-damaged"
+
+// What is damaged on a node heals: each thing by itself, named by doctor, and
+// several at once.
+func TestDamagesHeal(t *testing.T) {
+	t.Parallel()
+	must(t, "up", "--name", damaged, "--runtime", "kind")
+	defer must(t, "down", "--name", damaged)
+	t.Run("each", damagedNodeHeals)
+	t.Run("at once", damagesAtOnceHeal)
+}
+
 // What else is deleted or spoiled on a node: `up` brings it back, and proves it.
 // Several at once are harder than each alone.
-func TestDamagesAtOnceHeal(t *testing.T) {
-	needShared(t)
-	admin := statusOf(t, beside).Clusters[0].Kubeconfig
+func damagesAtOnceHeal(t *testing.T) {
+	admin := statusOf(t, damaged).Clusters[0].Kubeconfig
 	ctl := func(args ...string) { t.Helper(); mustKubectl(t, admin, args...) }
 	for _, damage := range []struct {
 		name  string
@@ -54,22 +66,22 @@ func TestDamagesAtOnceHeal(t *testing.T) {
 		{"serving certificate expired while cert-manager does not run", func() {
 			ctl("--namespace=cert-manager", "scale", "deployment", "--all", "--replicas=0")
 			ctl("--namespace=dex", "scale", "deployment", "dex-certificate-watcher", "--replicas=0")
-			replaceCertificate(t, admin, "dex-serving", "ca", "dex."+beside+".localhost")
+			replaceCertificate(t, admin, "dex-serving", "ca", "dex."+damaged+".localhost")
 			ctl("--namespace=dex", "rollout", "restart", "deployment", "dex")
 			ctl("--namespace=dex", "rollout", "status", "deployment", "dex", "--timeout=60s")
 			eventually(t, "the certificate to be what doctor finds", 30*time.Second, func() error { // the Service still leads to the earlier pod
-				r := devenv(t, "doctor", "--name", beside)
+				r := devenv(t, "doctor", "--name", damaged)
 				if r.code != 5 || !strings.Contains(r.stderr, "the first hop that fails is tls: the issuer's certificate is not valid now") {
 					return errors.New(r.stdout + r.stderr)
 				}
 				return nil
 			})
 		}},
-		{"the node removed", func() { docker(t, "rm", "-f", "-v", node(beside)) }},
+		{"the node removed", func() { docker(t, "rm", "-f", "-v", node(damaged)) }},
 	} {
 		damage.plant()
 		began := time.Now()
-		must(t, "up", "--name", beside, "--timeout", "3m")
+		must(t, "up", "--name", damaged, "--timeout", "3m")
 		for _, d := range []string{"dex/dex", "dex/dex-certificate-watcher", "cert-manager/cert-manager"} {
 			namespace, deployment, _ := strings.Cut(d, "/")
 			if available := mustKubectl(t, admin, "--namespace", namespace, "get", "deployment", deployment, "--output=jsonpath={.status.availableReplicas}"); available != "1" {
@@ -77,7 +89,7 @@ func TestDamagesAtOnceHeal(t *testing.T) {
 			}
 		}
 		t.Logf("%s: healed in %.0f s", damage.name, time.Since(began).Seconds())
-		if s := statusOf(t, beside); s.State != "running" {
+		if s := statusOf(t, damaged); s.State != "running" {
 			t.Errorf("%s: %s, %v, %v", damage.name, s.State, s.Problems, s.Differences)
 		}
 	}
@@ -101,7 +113,7 @@ func expired(t *testing.T, folder, ca, host string) trust.Pair {
 // replaceCertificate puts an expired certificate in a Secret of Dex's.
 func replaceCertificate(t *testing.T, admin, secret, ca, host string) {
 	t.Helper()
-	pair := expired(t, filepath.Join(home, beside), ca, host)
+	pair := expired(t, filepath.Join(home, damaged), ca, host)
 	patch, err := json.Marshal(map[string]any{"data": map[string]string{
 		"tls.crt": base64.StdEncoding.EncodeToString(pair.CertPEM), "tls.key": base64.StdEncoding.EncodeToString(pair.KeyPEM),
 	}})

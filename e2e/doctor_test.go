@@ -236,9 +236,8 @@ func TestDoctorExplainsTokens(t *testing.T) {
 }
 
 // Damage to a node, named by doctor and healed by `up`, within seconds.
-func TestDamagedNodeHeals(t *testing.T) {
-	needShared(t)
-	admin := statusOf(t, beside).Clusters[0].Kubeconfig
+func damagedNodeHeals(t *testing.T) {
+	admin := statusOf(t, damaged).Clusters[0].Kubeconfig
 	ctl := func(args ...string) func(*testing.T) {
 		return func(t *testing.T) {
 			t.Helper()
@@ -249,7 +248,7 @@ func TestDamagedNodeHeals(t *testing.T) {
 	}
 	for _, f := range []fault{
 		{name: "Dex scaled to 0", plant: ctl("--namespace=dex", "scale", "deployment", "dex", "--replicas=0"), hop: "issuer", says: "scaled to 0"},
-		{name: "node paused", plant: func(t *testing.T) { docker(t, "pause", node(beside)) }, hop: "node", says: "paused"},
+		{name: "node paused", plant: func(t *testing.T) { docker(t, "pause", node(damaged)) }, hop: "node", says: "paused"},
 		{name: "Dex's namespace deleted", plant: ctl("delete", "namespace", "dex"), hop: "issuer", says: "there is no Deployment dex/dex"},
 		{name: "the issuer's Service deleted", plant: ctl("--namespace=dex", "delete", "service", "dex-issuer"), hop: "issuer", says: "could not read the issuer's Service"},
 		{name: "cert-manager scaled to 0", plant: ctl("--namespace=cert-manager", "scale", "deployment", "--all", "--replicas=0"), hop: "certificates", says: "does not run"},
@@ -268,22 +267,22 @@ func TestDamagedNodeHeals(t *testing.T) {
 		}, hop: "dns", says: "no rule for"},
 	} {
 		f.plant(t)
-		diagnosed(t, beside, f)
+		diagnosed(t, damaged, f)
 		began := time.Now()
-		must(t, "up", "--name", beside, "--timeout", "2m")
+		must(t, "up", "--name", damaged, "--timeout", "2m")
 		t.Logf("%s: healed in %.0f s", f.name, time.Since(began).Seconds())
-		diagnosed(t, beside, fault{name: "after " + f.name})
+		diagnosed(t, damaged, fault{name: "after " + f.name})
 	}
 	// flags that somebody edited cannot be put back by up, which says what helps
 	edit := func(from, to string) {
 		t.Helper()
-		docker(t, "exec", node(beside), "sed", "-i", fmt.Sprintf("s/oidc-client-id=%s/oidc-client-id=%s/", from, to), "/etc/kubernetes/manifests/kube-apiserver.yaml")
-		docker(t, "exec", node(beside), "pkill", "-9", "-x", "kube-apiserver") // asked to end, it waits a minute for who watches
+		docker(t, "exec", node(damaged), "sed", "-i", fmt.Sprintf("s/oidc-client-id=%s/oidc-client-id=%s/", from, to), "/etc/kubernetes/manifests/kube-apiserver.yaml")
+		docker(t, "exec", node(damaged), "pkill", "-9", "-x", "kube-apiserver") // asked to end, it waits a minute for who watches
 		eventually(t, "the API server to run with oidc-client-id="+to, 2*time.Minute, func() error {
 			if _, err := kubectl(t, admin, "get", "--raw=/readyz"); err != nil {
 				return err
 			}
-			r := devenv(t, "doctor", "--name", beside, "--output", "json")
+			r := devenv(t, "doctor", "--name", damaged, "--output", "json")
 			want := `"firstFailure": ""`
 			if to != "kubernetes" {
 				want = `"firstFailure": "api-server-flags"`
@@ -295,11 +294,11 @@ func TestDamagedNodeHeals(t *testing.T) {
 		})
 	}
 	edit("kubernetes", "other")
-	diagnosed(t, beside, fault{name: "client id edited", hop: "api-server-flags", says: "--oidc-client-id=other"})
-	devenv(t, "up", "--name", beside).wants(t, 4, "the API server runs without --oidc-client-id=kubernetes",
-		"hint: put them back in /etc/kubernetes/manifests/kube-apiserver.yaml on the node", "devenv up --recreate --name "+beside)
+	diagnosed(t, damaged, fault{name: "client id edited", hop: "api-server-flags", says: "--oidc-client-id=other"})
+	devenv(t, "up", "--name", damaged).wants(t, 4, "the API server runs without --oidc-client-id=kubernetes",
+		"hint: put them back in /etc/kubernetes/manifests/kube-apiserver.yaml on the node", "devenv up --recreate --name "+damaged)
 	edit("other", "kubernetes")
-	must(t, "up", "--name", beside)
+	must(t, "up", "--name", damaged)
 }
 
 // Any cluster, by a kubeconfig: here those that devenv wrote, without asking its

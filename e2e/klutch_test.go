@@ -21,6 +21,7 @@ import (
 // proven from the other. Where no registry answers, the lab's stand-ins take the
 // place of Klutch's two programs, and of its repository's kinds.
 func TestKlutch(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-klutch"
 	up := []string{"up", "--name", name, "--profile", "klutch"}
 	must(t, up...)
@@ -158,6 +159,7 @@ spec: {text: from the app cluster}
 // A profile without the kinds that the backend waits for fails, and soon, with
 // the backend's own words.
 func TestKlutchWithoutKinds(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-kinds"
 	defer must(t, "down", "--name", name)
 	r := devenv(t, "up", "--name", name, "--profile", "klutch", "--set",

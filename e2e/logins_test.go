@@ -17,6 +17,7 @@ const ownKind = `    - apiVersion: apiextensions.k8s.io/v1
 // What devenv made and a profile no longer has is deleted, unless --no-prune
 // says so; what others made stays.
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	const name = "e2e-prune"
 	profile := must(t, "profiles", "show", "default").stdout
 	more := strings.Replace(profile, "    users:\n", "    users:\n    - email: extra@example.com\n      groups: [developers]\n", 1)

@@ -18,8 +18,9 @@ import (
 	"github.com/devenv-oidc/devenv/provision/kube"
 )
 
-// podLimit is how long the pod takes at most.
-const podLimit = time.Minute
+// podLimit is how long the pod takes at most, and podInterval how often it is
+// looked at: it takes a second.
+const podLimit, podInterval = time.Minute, 50 * time.Millisecond
 
 // IssuerFromPod proves that a plain pod reaches the issuer under its own URL
 // and verifies its certificate. The pod runs the node's kubectl, which sends a
@@ -78,16 +79,17 @@ func Get(ctx context.Context, admin *kube.Client, namespace, image string, r Req
 // fetchFromPod returns what kubectl said in a pod, and whether it failed.
 func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image string, r Request, flags ...string) (log string, failed bool, err error) {
 	pods := admin.Core.CoreV1().Pods(namespace)
-	secret, removeSecret, err := kubeconfigSecret(ctx, admin, namespace, r)
+	annotations, config, remove, err := kubeconfigVolume(ctx, admin, namespace, r)
 	if err != nil {
 		return "", false, err
 	}
-	defer removeSecret()
+	defer remove()
 	file := corev1.HostPathFile
 	pod, err := pods.Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: podPrefix,
 			Labels:       map[string]string{"app.kubernetes.io/managed-by": kube.FieldManager},
+			Annotations:  annotations,
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
@@ -104,7 +106,7 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 			}},
 			Volumes: []corev1.Volume{
 				{Name: "kubectl", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/usr/bin/kubectl", Type: &file}}},
-				{Name: "config", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}},
+				{Name: "config", VolumeSource: config},
 			},
 		},
 	}, metav1.CreateOptions{})
@@ -113,7 +115,7 @@ func fetchFromPod(ctx context.Context, admin *kube.Client, namespace, image stri
 	}
 	defer func() { _ = pods.Delete(context.WithoutCancel(ctx), pod.Name, metav1.DeleteOptions{}) }()
 
-	err = kube.Poll(ctx, "pod "+namespace+"/"+pod.Name, func(ctx context.Context) error {
+	err = kube.PollEvery(ctx, podInterval, "pod "+namespace+"/"+pod.Name, func(ctx context.Context) error {
 		p, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -145,9 +147,14 @@ func outcome(p *corev1.Pod) (failed, ended bool) {
 	return p.Status.Phase == corev1.PodFailed, p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
-// kubeconfigSecret keeps what a pod sends out of its own description and of its
-// process's arguments, where more people may read it.
-func kubeconfigSecret(ctx context.Context, admin *kube.Client, namespace string, r Request) (name string, remove func(), err error) {
+// kubeconfigAnnotation is where a pod has a kubeconfig without a token.
+const kubeconfigAnnotation = "devenv.dev/kubeconfig"
+
+// kubeconfigVolume has the kubeconfig for a request. A token is kept out of the
+// pod's own description and of its process's arguments, where more people may read
+// it: it is in a Secret, which kubelet fetches first. Without one, the pod has the
+// kubeconfig itself.
+func kubeconfigVolume(ctx context.Context, admin *kube.Client, namespace string, r Request) (annotations map[string]string, volume corev1.VolumeSource, remove func(), err error) {
 	text, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {Server: r.Server, CertificateAuthorityData: []byte(r.CA)}},
 		// without any token, kubectl asks for a user name
@@ -156,7 +163,13 @@ func kubeconfigSecret(ctx context.Context, admin *kube.Client, namespace string,
 		CurrentContext: "x",
 	})
 	if err != nil {
-		return "", nil, err
+		return nil, volume, nil, err
+	}
+	if r.Token == "" {
+		volume.DownwardAPI = &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{{
+			Path: "kubeconfig", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + kubeconfigAnnotation + "']"},
+		}}}
+		return map[string]string{kubeconfigAnnotation: string(text)}, volume, func() {}, nil
 	}
 	secrets := admin.Core.CoreV1().Secrets(namespace)
 	secret, err := secrets.Create(ctx, &corev1.Secret{
@@ -164,7 +177,8 @@ func kubeconfigSecret(ctx context.Context, admin *kube.Client, namespace string,
 		Data:       map[string][]byte{"kubeconfig": text},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", nil, fmt.Errorf("could not keep a kubeconfig for a pod: %w", err)
+		return nil, volume, nil, fmt.Errorf("could not keep a kubeconfig for a pod: %w", err)
 	}
-	return secret.Name, func() { _ = secrets.Delete(context.WithoutCancel(ctx), secret.Name, metav1.DeleteOptions{}) }, nil
+	volume.Secret = &corev1.SecretVolumeSource{SecretName: secret.Name}
+	return nil, volume, func() { _ = secrets.Delete(context.WithoutCancel(ctx), secret.Name, metav1.DeleteOptions{}) }, nil
 }

@@ -30,7 +30,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("issuer", "Wait for issuer "+e.Issuer(), needs("dex"), steps.WaitForIssuer(e, r.waitForIssuer)),
 		step("seed", "Seed clients and users", needs("issuer"), steps.Seed(e, r.forwardDexAdmin)),
 		step("token", "Wait for first accepted token", r.everyAPIServer(c, "seed"), steps.WaitForToken(e, c, r)),
-		step("cert-manager", "Install cert-manager", needs("api-server", "images", "charts", "token"), r.installCertManager(c)),
+		step("cert-manager", "Install cert-manager", needs("dex"), r.installCertManager(c)),
 		step("renewal", "Renew Dex's certificate automatically", needs("cert-manager", "dex"), r.renewCertificate(c)),
 	}
 	list = append(list, steps.Fetches(e)...)
