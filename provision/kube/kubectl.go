@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,9 +29,25 @@ func Kubectl(ctx context.Context, path, folder string, kubeconfig []byte, args .
 	command.Args = append([]string{"kubectl", "--kubeconfig=" + file}, args...)
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
-	command.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(folder, ".kubectl-cache"))
+	cache := filepath.Join(folder, ".kubectl-cache")
+	command.Env = append(os.Environ(), "KUBECACHEDIR="+cache)
+	defer closeFolder(cache)
 	if err := command.Run(); err != nil {
 		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
 	}
 	return out.String(), nil
+}
+
+// closeFolder leaves a folder to its owner alone: kubectl gives what it caches to
+// a group, too, whatever the umask. What another kubectl replaces meanwhile, that
+// one's caller closes.
+func closeFolder(folder string) {
+	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		} else if err == nil {
+			_ = os.Chmod(path, 0o600)
+		}
+		return nil
+	})
 }
