@@ -37,8 +37,13 @@ func Values(pin profiles.ChartPin) map[string]any {
 	values := map[string]any{
 		"crds":            map[string]any{"enabled": true},
 		"startupapicheck": map[string]any{"enabled": false},
-		// its own namespace: the default, kube-system, is not for others' leases
-		"global": map[string]any{"leaderElection": map[string]any{"namespace": Namespace}},
+		"global": map[string]any{"leaderElection": map[string]any{
+			"namespace": Namespace, // the default, kube-system, is not for others' leases
+			// as Kubernetes' own: with cert-manager's minute and quarter of a minute, a
+			// controller that starts before kube-proxy, or after a restart of the node,
+			// does nothing for so long
+			"leaseDuration": "15s", "renewDeadline": "10s", "retryPeriod": "2s",
+		}},
 	}
 	for key, program := range programs {
 		image, ok := pin.Images[key]
