@@ -182,6 +182,13 @@ func TestDamagedProcessesHeal(t *testing.T) {
 	run(0, []string{"down"}, "deleted")
 	run(0, up, "ready and proven")
 
+	before, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
+	noError(t, err)
+	run(0, append(up, "--recreate"), "✓ Create certificate authority", "ready and proven")
+	if after, err := os.ReadFile(filepath.Join(folder, "ca.crt")); err != nil || string(after) == string(before) {
+		t.Errorf("up --recreate created nothing again: %v", err)
+	}
+
 	noError(t, os.RemoveAll(folder)) // and what runs is all that is left
 	run(2, []string{"doctor"}, `processes of environment "dev" are there, but not its record`, "hint: delete them: devenv down")
 	run(0, []string{"down", "--all"}, "environment dev: deleted")

@@ -61,6 +61,9 @@ spec:
 			must(t, "down", "--name", name)
 
 			must(t, up...).wants(t, 0, "ready and proven")
+			if runtime == "kind" { // for what the profile may run
+				mustKubectl(t, statusOf(t, name).Clusters[0].Kubeconfig, "wait", "--for=condition=Ready", "clusterissuer/devenv", "--timeout=30s")
+			}
 			devenv(t, "check", "--name", name).wants(t, 0,
 				"✓ dev@example.com is dev@example.com in main  (user dev@example.com, groups ["+name+":developers system:authenticated])",
 				"✓ file@example.com is file@example.com in main", "✓ command@example.com is command@example.com in main",
@@ -80,6 +83,9 @@ spec:
 			devenv(t, append(up, "--set", "spec.issuer.users[0].password=wrong")...).wants(t, 5, "the issuer rejected the login of dev@example.com: invalid_grant")
 			devenv(t, append(up, "--set", "spec.issuer.users[1].token.file=/nowhere.jwt")...).wants(t, 5, "could not get a token of file@example.com from the file /nowhere.jwt")
 			devenv(t, append(up, "--set", "spec.issuer.users[2].token.command=['false']")...).wants(t, 5, "could not get a token of command@example.com from the command false: exit status 1")
+
+			expired := write(t, "expired.jwt", p.signed(t, "file@example.com", time.Now().Add(-time.Minute), "others"))
+			devenv(t, append(up, "--set", "spec.issuer.users[1].token.file="+expired)...).wants(t, 5, "could not get a token of file@example.com from the file "+expired+": it expired at ")
 
 			p.server.Close()
 			devenv(t, "token", "--name", name).wants(t, 4, "hint: see whether the issuer answers: devenv doctor --name "+name)
@@ -160,13 +166,17 @@ func startProvider(t *testing.T, address string) *provider {
 
 // token is a user's; that of new@example.com has an e-mail that is not verified.
 func (p *provider) token(t *testing.T, email string, groups ...string) string {
+	return p.signed(t, email, time.Now().Add(time.Hour), groups...)
+}
+
+func (p *provider) signed(t *testing.T, email string, until time.Time, groups ...string) string {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: p.key}, nil)
 	if err != nil {
 		t.Error(err)
 		return ""
 	}
 	claims, _ := json.Marshal(map[string]any{
-		"iss": p.issuer, "sub": email, "aud": "kubernetes", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+		"iss": p.issuer, "sub": email, "aud": "kubernetes", "iat": time.Now().Unix(), "exp": until.Unix(),
 		"email": email, "email_verified": email != "new@example.com", "groups": groups,
 	})
 	signed, err := signer.Sign(claims)

@@ -72,8 +72,12 @@ func TestNodes(t *testing.T) {
 	}
 	docker(t, "rm", "--force", "--volumes", worker)
 	devenv(t, set(fields...)...).wants(t, 4, "the node "+worker+" is gone", "hint: recreate the environment, its data will be lost: devenv up --recreate --name "+name)
+	docker(t, "rm", "--force", "--volumes", node(name), node(name)+"2") // and the load balancer is all there is
 	must(t, "down", "--name", name)
 	nothingLeft(t, name)
+	if out := docker(t, "ps", "--all", "--quiet", "--filter=name=devenv-"+name); out != "" {
+		t.Errorf("containers are left: %s", out)
+	}
 
 	devenv(t, set("image=devenv-e2e/absent:1")...).wants(t, 3, "devenv-e2e/absent:1", "hint: fetch it yourself and run the command again: docker pull devenv-e2e/absent:1")
 	must(t, "down", "--name", name)

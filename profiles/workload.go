@@ -14,7 +14,7 @@ import (
 // authority may sign for it: ${endpoints.NAME.host}.
 type Endpoint struct {
 	// Name of it, a DNS label; the first part of its host name.
-	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,18}[a-z0-9])?$"`
+	Name string `json:"name" jsonschema:"pattern=^[a-z]([-a-z0-9]{0\\,48}[a-z0-9])?$"`
 	// Cluster and Namespace that the pods are in.
 	Cluster   string `json:"cluster" jsonschema:"minLength=1"`
 	Namespace string `json:"namespace" jsonschema:"minLength=1"`

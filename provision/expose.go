@@ -34,11 +34,17 @@ type ExposeRequest struct {
 	As string
 }
 
+// exposeLimit is how long Expose takes at most: its proxy's image may have to be
+// pulled.
+const exposeLimit = 3 * time.Minute
+
 // Expose gives a Service an https URL that the host, the pods and the other
 // clusters reach alike, with a certificate of the environment's CA. It stays
 // through every Up until Conceal. An error of class Usage says that nothing was
 // changed.
 func Expose(ctx context.Context, home state.Home, name string, r ExposeRequest) (exposed EndpointStatus, changed bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, exposeLimit, fmt.Errorf("the limit of %s was reached", exposeLimit))
+	defer cancel()
 	err = opened(ctx, home, name, func(old *Environment) error {
 		x, err := old.endpointFor(ctx, r)
 		if err != nil {
@@ -100,12 +106,14 @@ func (e *Environment) endpointFor(ctx context.Context, r ExposeRequest) (profile
 	if err := e.runtime.Find(ctx); err != nil {
 		return none, err
 	}
-	state, err := e.runtime.State(ctx, c.Name)
-	if err != nil {
-		return none, err
-	}
-	if state != "running" {
-		return none, failure.Newf(failure.Prerequisite, "cluster %q is %s, so that nothing can be exposed", c.Name, state).Hint("%s", e.env.Record.UpAgain())
+	for _, other := range e.env.Spec().Clusters { // each of them learns the name
+		state, err := e.runtime.State(ctx, other.Name)
+		if err != nil {
+			return none, err
+		}
+		if state != "running" {
+			return none, failure.Newf(failure.Prerequisite, "cluster %q is %s, so that nothing can be exposed", other.Name, state).Hint("%s", e.env.Record.UpAgain())
+		}
 	}
 	admin, err := e.env.Admin(c.Name)
 	if err != nil {

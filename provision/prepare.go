@@ -105,16 +105,18 @@ func clearTheWay(ctx context.Context, r UpRequest, wanted registered) error {
 	return err
 }
 
-// replaceFixed deals with what cannot be changed in place: it is an error, or
-// with Recreate the old environment is deleted. Where no cluster was ever
+// replaceFixed deals with what cannot be changed in place: it is an error. With
+// Recreate the old environment is deleted in any case: there is also damage that
+// nothing else heals. Where no cluster was ever
 // completed there is nothing to lose, and what is left of it is just deleted.
 func replaceFixed(ctx context.Context, r UpRequest, runtime registered, old, wanted *record.Record) (*record.Record, error) {
 	differences := record.FixedDifferences(old, wanted, runtime.Runtime)
-	if len(differences) == 0 {
+	e := newEnvironment(r.Home, old)
+	made := e.runtime.Made()
+	if len(differences) == 0 && !(made && r.Recreate) {
 		return wanted, nil
 	}
-	e := newEnvironment(r.Home, old)
-	if e.runtime.Made() && !r.Recreate {
+	if made && !r.Recreate {
 		return nil, failure.Newf(failure.Usage, "environment %q exists, and this cannot be changed in it:\n  %s", r.Name, strings.Join(differences, "\n  ")).
 			Hint("recreate it, its data will be lost: devenv up --recreate%s%s", record.NameFlag(r.Name), r.Arguments).
 			Hint("or go back to what it was: %s", old.UpAgain())

@@ -103,6 +103,10 @@ func (e *Environment) IssuerAddress() string { return e.env.IssuerAddress() }
 // CAFile is the certificate of the environment's CA.
 func (e *Environment) CAFile() string { return e.env.CAFile() }
 
+// IssuerCAFile holds the CA that vouches for the issuer: the environment's, or
+// that of an external issuer; empty where every machine trusts it anyway.
+func (e *Environment) IssuerCAFile() string { return e.env.IssuerCAFile() }
+
 // KubeconfigFile is the kubeconfig of a cluster's administrator.
 func (e *Environment) KubeconfigFile(cluster string) string { return e.env.KubeconfigFile(cluster) }
 

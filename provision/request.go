@@ -22,7 +22,7 @@ type UpRequest struct {
 	// Runtime is auto, kind or process; empty for what the profile says. With
 	// auto an existing environment keeps its runtime.
 	Runtime string
-	// Recreate allows to delete and recreate what cannot be changed in place.
+	// Recreate deletes an environment that exists and creates it again.
 	Recreate bool
 	// NoPrune keeps the users, clients, bindings, connections, charts and objects
 	// that devenv made and the profile does not have.

@@ -212,7 +212,7 @@ func listUsers(c *cli.Context) error {
 	users := e.Users()
 	if !c.Bool("show-passwords") {
 		for i := range users {
-			users[i].Password = ""
+			users[i].Password, users[i].Token = "", nil // arguments of a command can be secrets, too
 		}
 	}
 	if c.String("output") == "json" {

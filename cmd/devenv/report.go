@@ -58,7 +58,7 @@ func fromReport(c *cli.Context, file string) (profile *profiles.Environment, run
 	}
 	if x := r.Profile.Spec.Issuer; x != nil { // nor are commands of somebody else's run here
 		return nil, "", failure.Newf(failure.Usage, "the issuer %s of the reported environment is not part of the report", x.URL).
-			Hint("take profile.yaml out of the report, complete spec.issuer.users, and create it from that: devenv up --file profile.yaml")
+			Hint("take profile.yaml out of the report, complete spec.issuer (users, secrets of clients), and create it from that: devenv up --file profile.yaml")
 	}
 	pins, err := profiles.PinnedWith(sourcesFile())
 	if err != nil {

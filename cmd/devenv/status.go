@@ -86,7 +86,9 @@ func printStatus(w io.Writer, s *provision.Status) error {
 	if s.Issuer.Problem != "" {
 		fmt.Fprintf(t, "\tdoes not answer: %s\n", s.Issuer.Problem)
 	}
-	fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
+	if s.Issuer.CAFile != "" {
+		fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
+	}
 	for _, c := range s.Clusters {
 		fmt.Fprintf(t, "cluster\t%s, %s, Kubernetes %s, %s\n", c.Name, c.State, c.KubernetesVersion, c.Server)
 	}

@@ -45,7 +45,7 @@ func upCommand() *cli.Command {
 		Usage: "create an environment, or bring it back to its profile, and prove it",
 		Flags: append([]cli.Flag{
 			nameFlag(),
-			&cli.BoolFlag{Name: "recreate", Usage: "delete and recreate what cannot be changed in place"},
+			&cli.BoolFlag{Name: "recreate", Usage: "delete the environment and create it again, its data will be lost: for what cannot be changed in place"},
 			&cli.StringFlag{Name: "bundle", Usage: "make the environment of a `FILE` that devenv bundle wrote, and of nothing else"},
 			&cli.StringFlag{Name: "from", Usage: "rebuild the environment of a `REPORT`, with new secrets"},
 			&cli.BoolFlag{Name: "no-prune", Usage: "keep users, clients, bindings, connections, charts and objects that the profile no longer has"},
@@ -160,7 +160,9 @@ func printReady(w io.Writer, e *provision.Environment, s *provision.Status) erro
 	t := table(w)
 	fmt.Fprintf(t, "\n%s is ready and proven\n", s.Name)
 	fmt.Fprintf(t, "issuer\t%s\n", s.Issuer.URL)
-	fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
+	if s.Issuer.CAFile != "" {
+		fmt.Fprintf(t, "its CA\t%s\n", s.Issuer.CAFile)
+	}
 	for _, u := range s.Users {
 		fmt.Fprintf(t, "user\t%s\t%s\n", u.Email, strings.Join(u.Groups, ", "))
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/devenv-oidc/devenv/provision/image"
 	"github.com/devenv-oidc/devenv/provision/processruntime"
 	"github.com/devenv-oidc/devenv/provision/programs"
+	"github.com/devenv-oidc/devenv/provision/record"
 	"github.com/devenv-oidc/devenv/provision/state"
 	"github.com/devenv-oidc/devenv/provision/steps"
 )
@@ -68,6 +69,11 @@ func Write(ctx context.Context, r Request) error {
 		}
 	}
 	c.profile.Spec.Runtime = r.Runtime
+	issuer, err := record.SelfContained(c.profile.Spec.Issuer)
+	if err != nil {
+		return err
+	}
+	c.profile.Spec.Issuer = issuer
 	if err := errors.Join(c.write(profileFile, c.profile), c.write(sourcesFile, c.sources)); err != nil {
 		return err
 	}

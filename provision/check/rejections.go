@@ -91,6 +91,23 @@ func (c *Cluster) SaysUnknownKey(ctx context.Context, since time.Time) bool {
 	return false
 }
 
+// LastRejection is the last line of the API server's log, not older than since,
+// that says why it rejected a token, to be added to an error; empty where there is
+// none. It works after ctx has ended, too.
+func (c *Cluster) LastRejection(ctx context.Context, since time.Time) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logLimit)
+	defer cancel()
+	log, err := c.Log(ctx)
+	if err != nil {
+		return ""
+	}
+	_, err = reasonIn(log, since, nothing)
+	return "; in its log, " + err.Error()
+}
+
+// nothing matches no text.
+var nothing = regexp.MustCompile(`[^\s\S]`)
+
 // reasonIn finds a rejection in the API server's log, not older than since, that
 // matches; it returns what matched.
 func reasonIn(log string, since time.Time, reason *regexp.Regexp) (string, error) {

@@ -67,7 +67,7 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 	running, unpaused := len(found) > 0, false
 	gone := c.spec.containerNames()
 	for _, f := range found {
-		if f.Files != c.spec.Files {
+		if !f.belongsTo(c.spec.Files) {
 			return false, &NotOursError{Name: c.spec.Name, Files: f.Files}
 		}
 		running = running && f.Running
@@ -80,7 +80,7 @@ func (c *Cluster) Boot(ctx context.Context) (changed bool, err error) {
 		}
 	}
 	switch {
-	case len(found) > 0 && len(gone) > 0 && gone[0] != c.Node() && c.spec.Complete():
+	case len(found) > 0 && len(gone) > 0 && (gone[0] != c.Node() || c.spec.Nodes.Several()) && c.spec.Complete():
 		return unpaused, &GoneNodeError{Name: gone[0]}
 	case running && len(gone) == 0 && c.spec.Complete():
 		if err := c.checkAddresses(ctx); err != nil {
@@ -194,7 +194,7 @@ func (c *Cluster) Delete(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	for _, f := range found {
-		if f.Files != c.spec.Files {
+		if !f.belongsTo(c.spec.Files) {
 			return false, &NotOursError{Name: c.spec.Name, Files: f.Files}
 		}
 	}
@@ -219,7 +219,7 @@ func (c *Cluster) State(ctx context.Context) (string, error) {
 	switch {
 	case len(found) == 0:
 		return "absent", nil
-	case found[0].Files != c.spec.Files:
+	case !found[0].belongsTo(c.spec.Files):
 		return "", &NotOursError{Name: c.spec.Name, Files: found[0].Files}
 	case !c.spec.Complete():
 		return "incomplete", nil

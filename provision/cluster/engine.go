@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -103,6 +104,10 @@ type container struct {
 	Running bool // also while it is paused
 	Paused  bool
 	Files   string // the host folder mounted at filesMount; "" if none is
+	// Cluster is kind's name of the cluster, and Balancer says that this is what
+	// stands before its control planes: kind gives it no mounts.
+	Cluster  string
+	Balancer bool
 }
 
 // kindClusterLabel is on every container of a kind cluster (kind,
@@ -155,23 +160,40 @@ func (e *Engine) list(ctx context.Context, cluster string, tries int) ([]contain
 		return nil, fmt.Errorf("could not read what %s inspect said: %w", e.Command, err)
 	}
 	var list []container
-	owners, balancers := map[string]string{}, map[int]string{} // by kind's name of the cluster
+	owners := map[string]string{} // by kind's name of the cluster
 	for _, i := range inspected {
-		c := container{Name: strings.TrimPrefix(i.Name, "/"), Running: i.State.Running, Paused: i.State.Paused}
+		c := container{
+			Name: strings.TrimPrefix(i.Name, "/"), Running: i.State.Running, Paused: i.State.Paused,
+			Cluster: i.Config.Labels[kindClusterLabel], Balancer: i.Config.Labels[kindRoleLabel] == loadBalancerRole,
+		}
 		for _, m := range i.Mounts {
 			if m.Destination == filesMount {
-				c.Files, owners[i.Config.Labels[kindClusterLabel]] = m.Source, m.Source
+				c.Files, owners[c.Cluster] = m.Source, m.Source
 			}
-		}
-		if i.Config.Labels[kindRoleLabel] == loadBalancerRole {
-			balancers[len(list)] = i.Config.Labels[kindClusterLabel]
 		}
 		list = append(list, c)
 	}
-	for at, cluster := range balancers { // kind gives it no mounts: it belongs to whom its nodes do
-		list[at].Files = owners[cluster]
+	for i := range list { // a balancer belongs to whom its nodes do
+		if list[i].Balancer {
+			list[i].Files = owners[list[i].Cluster]
+		}
 	}
+	// and is deleted before them: alone it would be nobody's
+	slices.SortStableFunc(list, func(a, b container) int { return cmp.Compare(order(a), order(b)) })
 	return list, nil
+}
+
+func order(c container) int {
+	if c.Balancer {
+		return 0
+	}
+	return 1
+}
+
+// belongsTo says whether a container of a cluster is that of a folder. A balancer
+// whose nodes are gone tells nobody's: then the cluster's name does.
+func (c container) belongsTo(files string) bool {
+	return c.Files == files || c.Balancer && c.Files == ""
 }
 
 // HasImage says whether the engine holds an image.
@@ -211,6 +233,17 @@ func (e *Engine) EnsureImage(ctx context.Context, ref, archive string) (changed 
 		return false, fmt.Errorf("could not get the image %s: %w", ref, err)
 	}
 	return true, nil
+}
+
+// Tag gives an image of the engine's another name, too.
+func (e *Engine) Tag(ctx context.Context, ref, name string) error {
+	if ref == name {
+		return nil
+	}
+	if _, err := e.output(ctx, "tag", ref, name); err != nil {
+		return fmt.Errorf("could not give the image %s the name %s: %w", ref, name, err)
+	}
+	return nil
 }
 
 // UnprivilegedError says that the engine starts no privileged containers, which
@@ -257,13 +290,14 @@ func (c container) under(dir string) bool {
 // DeleteUnder removes the containers, and their volumes, into which devenv
 // mounted a folder below dir: all that belongs to one environment, however
 // much of it is left.
-func (e *Engine) DeleteUnder(ctx context.Context, dir string) (names []string, err error) {
+func (e *Engine) DeleteUnder(ctx context.Context, dir string, clusters ...string) (names []string, err error) {
 	all, err := e.containers(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range all {
-		if !c.under(dir) {
+		alone := c.Balancer && c.Files == "" && slices.Contains(clusters, c.Cluster)
+		if !c.under(dir) && !alone {
 			continue
 		}
 		if _, err := e.output(ctx, "rm", "-f", "-v", c.Name); err != nil {

@@ -143,7 +143,7 @@ func Up(t testing.TB, with ...Option) *Env {
 			keepReport(t, e, request.Name)
 		}
 	})
-	return &Env{Name: request.Name, Issuer: e.Issuer(), CAFile: e.CAFile(), e: e, cluster: profile.Spec.Clusters[0].Name}
+	return &Env{Name: request.Name, Issuer: e.Issuer(), CAFile: e.IssuerCAFile(), e: e, cluster: profile.Spec.Clusters[0].Name}
 }
 
 // ensure shares an environment that is ready, or makes it so. Where another test

@@ -146,6 +146,9 @@ func (d *login) nameResolution(ctx context.Context) finding {
 // externalNameResolution asks this host's resolver for an issuer that somebody
 // else runs; whether a node finds it, its API server's log says.
 func (d *login) externalNameResolution(ctx context.Context) finding {
+	if proxy := d.IssuerProxy(); proxy != "" {
+		return warning("not looked at: the issuer is reached through the proxy "+proxy, "")
+	}
 	addresses, err := net.DefaultResolver.LookupHost(ctx, d.IssuerHost())
 	if err != nil {
 		return failed(fmt.Sprintf("this host's resolver does not know the issuer: %v", err), "make it known to the resolver, or correct spec.issuer.url in the profile")

@@ -57,6 +57,9 @@ func (d *login) issuer(ctx context.Context) finding {
 }
 
 func (d *login) tcp(ctx context.Context) finding {
+	if proxy := d.IssuerProxy(); proxy != "" {
+		return warning("not looked at: the issuer is reached through the proxy "+proxy, "")
+	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.IssuerAddress())
 	if err != nil {
 		return failed(fmt.Sprintf("nothing answers on %s: %v", d.IssuerAddress(), err), d.mendIssuer())
@@ -67,6 +70,9 @@ func (d *login) tcp(ctx context.Context) finding {
 
 // tls looks at what the issuer serves and at what each side trusts.
 func (d *login) tls(ctx context.Context) finding {
+	if proxy := d.IssuerProxy(); proxy != "" {
+		return warning("not looked at: the issuer is reached through the proxy "+proxy, "")
+	}
 	roots, rootsErr := d.IssuerRoots()
 	ca, err := d.IssuerCA()
 	if err := errors.Join(rootsErr, err); err != nil {

@@ -77,7 +77,7 @@ func (d *login) checkClaims(context.Context) finding {
 		return failed(fmt.Sprintf("it has no claim %q, of which the API server makes the user name", claim), "ask for the scope "+claim)
 	}
 	if trust.NeedsVerified() && d.claims["email_verified"] != true {
-		return failed(fmt.Sprintf("email_verified is %v, and the API server makes user names of verified e-mails only", d.claims["email_verified"]), "verify the e-mail: spec.dex.users[].emailVerified")
+		return failed(fmt.Sprintf("email_verified is %v, and the API server makes user names of verified e-mails only", d.claims["email_verified"]), "have the e-mail verified: users[].emailVerified in the profile")
 	}
 	return d.checkGroups(trust)
 }
@@ -94,7 +94,7 @@ func (d *login) checkGroups(trust profiles.IssuerTrust) finding {
 	}
 	want := slices.Sorted(slices.Values(d.user.Groups))
 	if slices.Sort(have); !slices.Equal(have, want) {
-		return failed(fmt.Sprintf("groups are %v, and the profile gives %s %v", have, d.user.Email, want), d.again())
+		return failed(fmt.Sprintf("groups are %v, and the profile gives %s %v", have, d.user.Email, want), d.mendIssuer())
 	}
 	return ok(detail)
 }
@@ -169,7 +169,7 @@ func (d *login) rejected(ctx context.Context, since time.Time) finding {
 	detail, remedy := "the API server rejects it with 401", d.logs()
 	switch {
 	case strings.Contains(log, "failed to verify signature"):
-		detail += ": it does not know the key that signed it (Dex has new keys, and the API server asks for them every ten minutes)"
+		detail += ": it does not know the key that signed it (the issuer has new keys, and the API server asks for them every ten minutes)"
 		remedy = d.again()
 	case strings.Contains(log, "authenticator not initialized"):
 		detail += ": it has not reached the issuer yet, and tries every ten seconds"

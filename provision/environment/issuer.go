@@ -78,6 +78,23 @@ func (e *Environment) IssuerCA() ([]byte, error) {
 	return e.Dir.Read("ca.crt")
 }
 
+// IssuerProxy is the proxy through which this host reaches an external issuer; ""
+// where it needs none.
+func (e *Environment) IssuerProxy() string {
+	if !e.External() {
+		return ""
+	}
+	request, err := http.NewRequest(http.MethodGet, e.Issuer(), nil)
+	if err != nil {
+		return ""
+	}
+	proxy, err := http.ProxyFromEnvironment(request)
+	if err != nil || proxy == nil {
+		return ""
+	}
+	return proxy.Redacted()
+}
+
 // WriteIssuerCA stores the CA of an external issuer.
 func (e *Environment) WriteIssuerCA() (changed bool, err error) {
 	if x := e.Spec().Issuer; x != nil && x.CA != "" {
@@ -132,8 +149,13 @@ func (e *Environment) IssuerClient() (*http.Client, error) {
 			return dialer.DialContext(ctx, network, cmp.Or(own[address], address))
 		},
 	}
-	if e.External() { // a company's may be behind a proxy
-		transport.Proxy = http.ProxyFromEnvironment
+	if e.External() { // a company's may be behind a proxy, and no endpoint of the environment's is
+		transport.Proxy = func(r *http.Request) (*url.URL, error) {
+			if own[r.URL.Host] != "" {
+				return nil, nil
+			}
+			return http.ProxyFromEnvironment(r)
+		}
 	}
 	return &http.Client{Timeout: 15 * time.Second, Transport: transport}, nil
 }

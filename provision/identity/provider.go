@@ -45,6 +45,16 @@ func (p *Provider) Through(client *http.Client) *Provider {
 	return &Provider{Issuer: p.Issuer, HTTP: client, known: p.known}
 }
 
+// Scopes are those of a list that the provider has; all where it does not say,
+// or does not answer.
+func (p *Provider) Scopes(ctx context.Context, wanted ...string) []string {
+	m, err := p.discover(ctx)
+	if err != nil {
+		return wanted
+	}
+	return m.scopes(wanted...)
+}
+
 func (p *Provider) discover(ctx context.Context) (metadata, error) {
 	p.known.mu.Lock()
 	defer p.known.mu.Unlock()
@@ -63,9 +73,10 @@ func (p *Provider) discover(ctx context.Context) (metadata, error) {
 	return m, nil
 }
 
-func (m metadata) endpoint() oauth2.Endpoint {
+func (m metadata) endpoint(secret string) oauth2.Endpoint {
 	style := oauth2.AuthStyleInHeader // the default (RFC 8414, section 2)
-	if len(m.TokenAuthMethods) > 0 && !slices.Contains(m.TokenAuthMethods, "client_secret_basic") {
+	// who has no secret does not authenticate, and must name itself (RFC 6749, 4.1.3)
+	if secret == "" || len(m.TokenAuthMethods) > 0 && !slices.Contains(m.TokenAuthMethods, "client_secret_basic") {
 		style = oauth2.AuthStyleInParams
 	}
 	return oauth2.Endpoint{AuthURL: m.AuthorizationEndpoint, TokenURL: m.TokenEndpoint, DeviceAuthURL: m.DeviceAuthorizationEndpoint, AuthStyle: style}

@@ -47,12 +47,12 @@ func (l Login) config(ctx context.Context) (*oauth2.Config, error) {
 	}
 	scopes := m.scopes("openid", "email", "profile", "groups")
 	if l.Offline {
-		scopes = append(scopes, "offline_access")
+		scopes = append(scopes, m.scopes("offline_access")...)
 	}
 	if l.Audience != "" {
 		scopes = append(scopes, "audience:server:client_id:"+l.Audience)
 	}
-	return &oauth2.Config{ClientID: l.Client.ID, ClientSecret: l.Client.Secret, Scopes: scopes, Endpoint: m.endpoint()}, nil
+	return &oauth2.Config{ClientID: l.Client.ID, ClientSecret: l.Client.Secret, Scopes: scopes, Endpoint: m.endpoint(l.Client.Secret)}, nil
 }
 
 // with makes the oauth2 package use the issuer's own HTTP client.

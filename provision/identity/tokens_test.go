@@ -55,7 +55,10 @@ func TestTokenAsksAsRFC6749Says(t *testing.T) {
 		t.Errorf("the discovery document was asked for %d times", asked)
 	}
 	// what asks for a secret in the body gets it there
-	if style := (metadata{TokenAuthMethods: []string{"client_secret_post"}}).endpoint().AuthStyle; style != oauth2.AuthStyleInParams {
+	if style := (metadata{TokenAuthMethods: []string{"client_secret_post"}}).endpoint("x").AuthStyle; style != oauth2.AuthStyleInParams {
 		t.Errorf("style %v", style)
+	}
+	if style := (metadata{}).endpoint("").AuthStyle; style != oauth2.AuthStyleInParams { // else it would not say who it is
+		t.Errorf("style of a public client %v", style)
 	}
 }

@@ -39,8 +39,8 @@ func (r *Runtime) installCertManager(c profiles.Cluster) plan.Ensure {
 	}
 }
 
-// renewCertificate hands Dex's certificate to cert-manager, and makes Dex serve
-// what cert-manager renews.
+// renewCertificate has cert-manager sign with the environment's CA, hands Dex's
+// certificate to it, and makes Dex serve what it renews.
 func (r *Runtime) renewCertificate(c profiles.Cluster) plan.Ensure {
 	return func(ctx context.Context) (changed bool, err error) {
 		admin, err := r.env.Admin(c.Name)
@@ -50,6 +50,9 @@ func (r *Runtime) renewCertificate(c profiles.Cluster) plan.Ensure {
 		ca, err := r.env.CA()
 		if err != nil {
 			return false, err
+		}
+		if r.env.External() {
+			return certificates.EnsureIssuer(ctx, admin, ca.CertPEM, ca.KeyPEM)
 		}
 		issued, err := certificates.EnsureIssuer(ctx, admin, ca.CertPEM, ca.KeyPEM, r.dexCertificate())
 		if err != nil {

@@ -170,7 +170,8 @@ func waitForCoreDNS(ctx context.Context, admin *kube.Client) (config *corev1.Con
 var serverBlock = regexp.MustCompile(`(?m)^[^\s#(}][^\n{]*\{[ \t]*(#[^\n]*)?$\n?`)
 
 // withRules adds rules to the server block of a Corefile that answers for all
-// names, or else to the first: those that it does not have.
+// names, or else to the first: those that it does not have. Others for the same
+// name are deleted.
 func withRules(corefile string, rules []string) (string, error) {
 	blocks := serverBlock.FindAllStringIndex(corefile, -1)
 	if len(blocks) == 0 {
@@ -183,11 +184,26 @@ func withRules(corefile string, rules []string) (string, error) {
 	}
 	head, rest := corefile[:opened[1]], corefile[opened[1]:]
 	for _, rule := range rules {
+		rest = withoutOthers(rest, rule)
 		if !strings.Contains(rest, strings.TrimSpace(rule)) {
 			rest = rule + rest
 		}
 	}
 	return head + rest, nil
+}
+
+// withoutOthers deletes the rules that lead the name of a rule elsewhere.
+func withoutOthers(corefile, rule string) string {
+	wanted := strings.Fields(rule) // rewrite name exact NAME TARGET
+	kept := ""
+	for line := range strings.Lines(corefile) {
+		words := strings.Fields(line)
+		if len(words) == len(wanted) && slices.Equal(words[:4], wanted[:4]) && words[4] != wanted[4] {
+			continue
+		}
+		kept += line
+	}
+	return kept
 }
 
 // dnsRules are for the names of the issuer and of the endpoints. In the cluster

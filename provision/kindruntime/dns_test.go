@@ -15,6 +15,7 @@ func TestRulesGoIntoTheFirstServerBlock(t *testing.T) {
 		"a snippet before":   "(snip) {\n    errors\n}\n.:53 {\n    import snip\n}\n",
 		"two server blocks":  "example.org:53 {\n    errors\n}\n.:53 {\n    errors\n}\n",
 		"with the rule":      ".:53 {\n" + rule + "    errors\n}\n",
+		"another rule":       ".:53 {\n    rewrite name exact dex.dev.localhost elsewhere.dex.svc.cluster.local\n    rewrite name exact other.dev.localhost x.y.svc.cluster.local\n    errors\n}\n",
 		"the rule, indented": ".:53 {\n\t" + strings.TrimSpace(rule) + "\n}\n",
 	} {
 		got, err := withRules(corefile, []string{rule})
@@ -24,6 +25,9 @@ func TestRulesGoIntoTheFirstServerBlock(t *testing.T) {
 		}
 		if strings.Count(got, strings.TrimSpace(rule)) != 1 {
 			t.Errorf("%s: the rule is not there once:\n%s", name, got)
+		}
+		if strings.Contains(got, "elsewhere") || strings.Contains(corefile, "other") != strings.Contains(got, "other") {
+			t.Errorf("%s: the wrong rules are left:\n%s", name, got)
 		}
 		block, _, _ := strings.Cut(got[:strings.Index(got, "rewrite")], "rewrite")
 		if i := strings.LastIndex(block, "{"); i < 0 || strings.Contains(block[i:], "}") || strings.HasPrefix(strings.TrimSpace(block[strings.LastIndex(block[:i], "\n")+1:]), "(") {

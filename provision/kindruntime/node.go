@@ -56,7 +56,9 @@ func (r *Runtime) getNodeImage(c profiles.Cluster) plan.Ensure {
 		if balancer := r.env.Record.Pins.Images[profiles.LoadBalancerImage]; err == nil && c.Several() {
 			pin = profiles.NodeImagePin{Image: balancer.Pinned(), Archive: balancer.Archive}
 			did, balancerErr := r.engine.EnsureImage(ctx, pin.Image, pin.Archive)
-			changed, err = changed || did, balancerErr
+			if changed, err = changed || did, balancerErr; err == nil { // kind knows it by one name only
+				err = r.engine.Tag(ctx, pin.Image, profiles.Pinned().Images[profiles.LoadBalancerImage].Ref())
+			}
 		}
 		if err == nil || ctx.Err() != nil {
 			return changed, err

@@ -31,7 +31,7 @@ func (r *Runtime) Plan() []plan.Step {
 		step("seed", "Seed clients and users", needs("issuer"), steps.Seed(e, r.forwardDexAdmin)),
 		step("token", "Wait for first accepted token", r.everyAPIServer(c, "seed"), steps.WaitForToken(e, c, r)),
 		step("cert-manager", "Install cert-manager", needs("dex"), r.installCertManager(c)),
-		step("renewal", "Renew Dex's certificate automatically", needs("cert-manager", "dex"), r.renewCertificate(c)),
+		step("renewal", r.renewalTitle(), needs("cert-manager", "dex"), r.renewCertificate(c)),
 	}
 	list = append(list, steps.Fetches(e)...)
 	list = append(list, steps.Workloads(e, c, needs("renewal", "dns", "access"))...)
@@ -41,7 +41,7 @@ func (r *Runtime) Plan() []plan.Step {
 		list = append(list, steps.Workloads(e, c, needs("seed", id("dns"), id("access"), id("images")))...)
 	}
 	if e.External() {
-		list = steps.WithExternalIssuer(e, list, "dex", "seed", "renewal")
+		list = steps.WithExternalIssuer(e, list, "dex", "seed")
 	}
 	return plan.Explained(steps.Finally(e, r, list), r.explainStep)
 }
@@ -61,6 +61,13 @@ func (r *Runtime) planBeside(c profiles.Cluster) []plan.Step {
 		step(id("cluster"), "Complete cluster "+c.Name, needs(id("api-server")), r.completeCluster(c)),
 		step(id("token"), "Wait for token accepted by "+c.Name, r.everyAPIServer(c, "seed", id("api-server")), steps.WaitForToken(e, c, r)),
 	}
+}
+
+func (r *Runtime) renewalTitle() string {
+	if r.env.External() {
+		return "Let cert-manager sign with the environment's CA"
+	}
+	return "Renew Dex's certificate automatically"
 }
 
 // everyAPIServer adds, where a cluster has several control planes, that all of

@@ -233,6 +233,10 @@ func (r *Runtime) Remove(ctx context.Context) (changed bool, err error) {
 		}
 		return false, failure.New(failure.Prerequisite, fmt.Errorf("could not remove the containers of environment %q: %w", r.env.Name(), err))
 	}
-	names, err := r.engine.DeleteUnder(ctx, string(r.env.Dir))
+	var clusters []string
+	for _, c := range r.env.Spec().Clusters {
+		clusters = append(clusters, kindName(r.env.Name(), c.Name))
+	}
+	names, err := r.engine.DeleteUnder(ctx, string(r.env.Dir), clusters...)
 	return len(names) > 0, err
 }

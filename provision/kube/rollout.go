@@ -108,6 +108,7 @@ func (c *Client) EnsureScaled(ctx context.Context, namespace, deployment string,
 	scale, err := c.Core.AppsV1().Deployments(namespace).GetScale(ctx, deployment, metav1.GetOptions{})
 	if err == nil && scale.Spec.Replicas == 0 {
 		scale.Spec.Replicas, changed = replicas, true
+		scale.ResourceVersion = "" // whoever else is just writing, as the Deployment's controller is
 		_, err = c.Core.AppsV1().Deployments(namespace).UpdateScale(ctx, deployment, scale, metav1.UpdateOptions{FieldManager: FieldManager})
 	}
 	if err != nil {

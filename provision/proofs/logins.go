@@ -18,6 +18,10 @@ import (
 	"github.com/devenv-oidc/devenv/provision/session"
 )
 
+// tokenLimit is how long an API server may need for its first look at an issuer
+// that answers: it tries every ten seconds, for half a minute each.
+const tokenLimit = 2 * time.Minute
+
 // FirstToken waits until a cluster that trusts Dex accepts a token: one of the
 // first user that it can accept, since an unverified e-mail never is.
 //
@@ -40,8 +44,10 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 	}
 	for _, target := range targets {
 		var unknown error
+		limited, cancel := context.WithTimeoutCause(ctx, tokenLimit, fmt.Errorf("the limit of %s was reached", tokenLimit))
+		defer cancel()
 		began := time.Now().Add(-time.Second) // the log's clock is the node's
-		err = kube.Poll(ctx, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
+		err = kube.Poll(limited, "the API server to accept a token of "+login.Email, func(ctx context.Context) error {
 			err := target.Accepts(ctx, login)
 			if apierrors.IsUnauthorized(err) && target.SaysUnknownKey(ctx, began) {
 				unknown = &UnknownKeyError{Cluster: c.Name}
@@ -49,6 +55,9 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 			}
 			return err
 		})
+		if err != nil {
+			err = fmt.Errorf("%w%s", err, target.LastRejection(ctx, began))
+		}
 		if err := errors.Join(err, unknown); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func (r *Record) WithExposed(x profiles.Endpoint) (*Record, error) {
 	if len(spare) == 0 {
 		return nil, failure.Newf(failure.Usage, "cluster %q has no spare port left, so that nothing more can be exposed in it", x.Cluster).
 			Hint("put away another endpoint: devenv expose --remove NAME%s", NameFlag(r.Name)).
-			Hint("or ask for more in the profile, and recreate the environment: spec.clusters[].sparePorts")
+			Hint("or ask for more in the profile (spec.clusters[].sparePorts) and recreate the environment, its data will be lost: devenv up --recreate%s%s", NameFlag(r.Name), r.Arguments)
 	}
 	changed := r.copied()
 	changed.Exposed = append(changed.Exposed, x)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
@@ -28,7 +29,7 @@ func Resolve(home state.Home, name string, runtime Runtime, profile *profiles.En
 	if r.Profile.Spec.Clusters, err = absoluteMounts(profile.Spec.Clusters); err != nil {
 		return nil, err
 	}
-	if r.Profile.Spec.Issuer, err = readIssuerCA(profile.Spec.Issuer); err != nil {
+	if r.Profile.Spec.Issuer, err = SelfContained(profile.Spec.Issuer); err != nil {
 		return nil, err
 	}
 	r.Profile.Spec.Dex.Users = resolveUsers(profile.Spec.Dex.Users, old)
@@ -60,11 +61,26 @@ func absoluteMounts(clusters []profiles.Cluster) ([]profiles.Cluster, error) {
 	return clusters, nil
 }
 
-// readIssuerCA puts the text of an external issuer's caFile in its place: the
-// environment stays with what it was made with.
-func readIssuerCA(x *profiles.Issuer) (*profiles.Issuer, error) {
-	if x == nil || x.CAFile == "" {
-		return x, nil
+// SelfContained is an external issuer that says the same in every folder: with the
+// text of caFile in its place, so that the environment stays with what it was made
+// with, and with absolute paths of tokens.
+func SelfContained(x *profiles.Issuer) (*profiles.Issuer, error) {
+	if x == nil {
+		return nil, nil
+	}
+	read := *x
+	read.Users = slices.Clone(x.Users)
+	for i := range read.Users {
+		if t := read.Users[i].Token; t != nil {
+			absolute, err := absoluteSource(*t)
+			if err != nil {
+				return nil, err
+			}
+			read.Users[i].Token = &absolute
+		}
+	}
+	if x.CAFile == "" {
+		return &read, nil
 	}
 	text, err := os.ReadFile(x.CAFile)
 	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
@@ -73,9 +89,20 @@ func readIssuerCA(x *profiles.Issuer) (*profiles.Issuer, error) {
 	if err != nil {
 		return nil, failure.New(failure.Usage, fmt.Errorf("could not read the CA of the issuer %s: %w", x.URL, err), "correct spec.issuer.caFile in the profile")
 	}
-	read := *x
 	read.CA, read.CAFile = string(text), ""
 	return &read, nil
+}
+
+// absoluteSource makes the paths of a token's file, or of the program that prints
+// it, those of this folder; a program without a slash is looked for on PATH.
+func absoluteSource(t profiles.TokenSource) (_ profiles.TokenSource, err error) {
+	if t.File != "" {
+		t.File, err = filepath.Abs(t.File)
+	} else if strings.ContainsRune(t.Command[0], filepath.Separator) {
+		t.Command = slices.Clone(t.Command)
+		t.Command[0], err = filepath.Abs(t.Command[0])
+	}
+	return t, err
 }
 
 func resolveUsers(users []profiles.User, old *Record) []profiles.User {

@@ -167,10 +167,19 @@ func (c *collector) add(name string, text []byte) {
 // whatever stands there: a password can be short, or an ordinary word.
 func (c *collector) profile(context.Context) error {
 	profile := c.env.Record.Profile
+	exposed := func(x profiles.Endpoint) bool { return slices.Contains(names(c.env.Record.Exposed), x.Name) }
+	profile.Spec.Endpoints = slices.DeleteFunc(slices.Clone(profile.Spec.Endpoints), exposed) // no profile's
 	users, clients := slices.Clone(profile.Spec.Users()), slices.Clone(profile.Spec.Clients())
 	for i := range users {
 		if u := &users[i]; u.Password != "" {
 			u.Password = c.redactor.placeholder("password", u.Password)
+		}
+		if t := users[i].Token; t != nil && len(t.Command) > 1 { // its arguments can be secrets
+			command := slices.Clone(t.Command)
+			for j := range command[1:] {
+				command[j+1] = c.redactor.placeholder("argument", command[j+1])
+			}
+			users[i].Token = &profiles.TokenSource{Command: command}
 		}
 	}
 	for i := range clients {
@@ -192,6 +201,14 @@ func (c *collector) profile(context.Context) error {
 	text, err := yaml.Marshal(profile)
 	c.add("profile.yaml", text)
 	return err
+}
+
+func names(endpoints []profiles.Endpoint) []string {
+	var list []string
+	for _, x := range endpoints {
+		list = append(list, x.Name)
+	}
+	return list
 }
 
 func (c *collector) drift(ctx context.Context) (err error) {

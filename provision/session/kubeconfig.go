@@ -60,7 +60,7 @@ func Kubeconfig(ctx context.Context, e *environment.Environment, r KubeconfigReq
 		}
 		return execKubeconfig(e, *c, user.Email, r)
 	case FlavorKubelogin:
-		return kubeloginKubeconfig(e, *c, r)
+		return kubeloginKubeconfig(ctx, e, *c, r)
 	case FlavorToken:
 		token, err := Token(ctx, e, TokenRequest{User: user.Email, Client: c.Trust.Provider().ClientID})
 		if err != nil {
@@ -130,7 +130,7 @@ func execKubeconfig(e *environment.Environment, c profiles.Cluster, email string
 // kubeloginKubeconfig has kubectl call kubelogin, as its documentation says
 // (https://github.com/int128/kubelogin). The user is whoever logs in in the
 // browser.
-func kubeloginKubeconfig(e *environment.Environment, c profiles.Cluster, r KubeconfigRequest) (*clientcmdapi.Config, error) {
+func kubeloginKubeconfig(ctx context.Context, e *environment.Environment, c profiles.Cluster, r KubeconfigRequest) (*clientcmdapi.Config, error) {
 	client := e.Record.Profile.Client(c.Trust.Provider().ClientID)
 	args := []string{
 		"oidc-login", "get-token",
@@ -140,7 +140,11 @@ func kubeloginKubeconfig(e *environment.Environment, c profiles.Cluster, r Kubec
 	if client.Secret != "" {
 		args = append(args, "--oidc-client-secret="+client.Secret)
 	}
-	for _, scope := range []string{"email", "profile", "groups"} {
+	scopes := []string{"email", "profile", "groups"}
+	if provider, err := e.Provider(); err == nil && e.External() {
+		scopes = provider.Scopes(ctx, scopes...)
+	}
+	for _, scope := range scopes {
 		args = append(args, "--oidc-extra-scope="+scope)
 	}
 	if file := e.IssuerCAFile(); file != "" {

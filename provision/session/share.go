@@ -35,6 +35,10 @@ type ShareRequest struct {
 // Share serves kubeconfigs until the context ends.
 func Share(ctx context.Context, e *environment.Environment, r ShareRequest) error {
 	s := e.Spec().Share
+	if s == nil && e.External() {
+		return failure.Newf(failure.Usage, "the profile %s shares nothing, and with spec.issuer it cannot: a link needs Dex", e.Record.Profile.Metadata.Name).
+			Hint("give a kubeconfig in another way: devenv kubeconfig --flavor kubelogin%s", record.NameFlag(e.Name()))
+	}
 	if s == nil {
 		return failure.Newf(failure.Usage, "the profile %s shares nothing: it has no spec.share", e.Record.Profile.Metadata.Name).
 			Hint("name a client: %s --set spec.share.client=ID", e.Record.UpAgain())

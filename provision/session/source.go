@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/failure"
@@ -35,6 +36,12 @@ func fromSource(ctx context.Context, source profiles.TokenSource, email string) 
 			err = fmt.Errorf("it is one of %v", claims["email"])
 		}
 	}
+	if err == nil {
+		var until time.Time
+		if until, err = jwt.Expiry(token); err == nil && time.Now().After(until) {
+			err = fmt.Errorf("it expired at %s", until.UTC().Format(time.DateTime))
+		}
+	}
 	if err != nil && ctx.Err() == nil {
 		err = failure.New(failure.Rejected, fmt.Errorf("could not get a token of %s from %s: %w", email, where, err), "correct spec.issuer.users[].token in the profile")
 	}
@@ -46,6 +53,7 @@ func run(ctx context.Context, command []string) ([]byte, error) {
 	var said bytes.Buffer
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Stderr = &said
+	c.WaitDelay = time.Second // for what it started itself
 	out, err := c.Output()
 	if lines := strings.Split(strings.TrimSpace(said.String()), "\n"); err != nil && lines[0] != "" {
 		err = errors.Join(err, errors.New(lines[len(lines)-1]))

@@ -146,7 +146,7 @@ func explain(ctx context.Context, e *environment.Environment, err error) error {
 	case errors.As(err, &grant) && grant.Grant == GrantClientCredentials:
 		return failure.New(failure.Usage, err, "name a client that is not public: devenv token --client ID --grant "+GrantClientCredentials+name)
 	case errors.As(err, &grant):
-		return failure.New(failure.Usage, err, "give it one in the profile: spec.dex.clients[].redirectURIs", "or name another client: devenv token --client ID"+name)
+		return failure.New(failure.Usage, err, "give it one in the profile: clients[].redirectURIs", "or name another client: devenv token --client ID"+name)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failure.New(failure.Prerequisite, err, "end what listens there, or give the client another redirect URI in the profile")
 	case errors.As(err, &rejected) && e.External():

@@ -60,6 +60,16 @@ func applyObjects(e *environment.Environment, c profiles.Cluster) plan.Ensure {
 		if err != nil {
 			return false, err
 		}
+		for _, x := range e.Record.Exposed { // whose namespace may be gone since
+			if x.Cluster != c.Name {
+				continue
+			}
+			if admin, err := e.Admin(c.Name); err != nil {
+				return false, err
+			} else if _, err := admin.EnsureNamespace(ctx, x.Namespace); err != nil {
+				return false, err
+			}
+		}
 		if err := signEndpoints(e, c); err != nil {
 			return false, err
 		}
