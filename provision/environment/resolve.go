@@ -29,6 +29,12 @@ func Resolve(home state.Home, name string, runtime record.Runtime, profile *prof
 	r.Profile.Spec.Clusters = slices.Clone(r.Profile.Spec.Clusters)
 	for i := range r.Profile.Spec.Clusters {
 		c := &r.Profile.Spec.Clusters[i]
+		if len(profiles.UsedPlaceholders(c.Trust)) > 0 {
+			if r.Trust == nil {
+				r.Trust = map[string]profiles.Trust{}
+			}
+			r.Trust[c.Name] = c.Trust
+		}
 		if c.Trust, err = profiles.FillAll(c.Trust, value); err != nil {
 			return nil, err
 		}

@@ -49,6 +49,9 @@ type Record struct {
 	// EndpointPorts are those of the profile's endpoints, by name: the same
 	// everywhere, as the issuer's.
 	EndpointPorts map[string]int `json:"endpointPorts,omitempty"`
+	// Trust is what clusters trust, by name, as the profile says it where that has
+	// placeholders: in Profile their values are in their places.
+	Trust map[string]profiles.Trust `json:"trust,omitempty"`
 	// Exposed are endpoints that `devenv expose` added; they are among the profile's.
 	Exposed []profiles.Endpoint `json:"exposed,omitempty"`
 	// SparePorts are for others, by cluster: the node has them already.

@@ -168,6 +168,12 @@ func (c *collector) add(name string, text []byte) {
 func (c *collector) profile(context.Context) error {
 	profile := c.env.Record.Profile
 	exposed := func(x profiles.Endpoint) bool { return slices.Contains(names(c.env.Record.Exposed), x.Name) }
+	profile.Spec.Clusters = slices.Clone(profile.Spec.Clusters)
+	for i := range profile.Spec.Clusters {
+		if said, filled := c.env.Record.Trust[profile.Spec.Clusters[i].Name]; filled { // the values are this environment's
+			profile.Spec.Clusters[i].Trust = said
+		}
+	}
 	profile.Spec.Endpoints = slices.DeleteFunc(slices.Clone(profile.Spec.Endpoints), exposed) // no profile's
 	users, clients := slices.Clone(profile.Spec.Users()), slices.Clone(profile.Spec.Clients())
 	for i := range users {
