@@ -15,11 +15,12 @@ import (
 const podPrefix = "devenv-check-"
 
 // RemoveLeftovers deletes what checks that were killed left: pods, and Secrets
-// with a kubeconfig, that are older at now than any check lets them become.
+// with a kubeconfig, that are older at now than any check lets them become: two
+// minutes, as the documentation says.
 func RemoveLeftovers(ctx context.Context, admin *kube.Client, now time.Time) error {
 	ours := metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=" + kube.FieldManager}
 	left := func(o metav1.ObjectMeta) bool {
-		return strings.HasPrefix(o.Name, podPrefix) && now.Sub(o.CreationTimestamp.Time) > 2*podLimit
+		return strings.HasPrefix(o.Name, podPrefix) && now.Sub(o.CreationTimestamp.Time) > 2*time.Minute
 	}
 	pods, podsErr := admin.Core.CoreV1().Pods("").List(ctx, ours)
 	secrets, secretsErr := admin.Core.CoreV1().Secrets("").List(ctx, ours)
