@@ -8,9 +8,9 @@ const patienceFolder, systemdFolder = "systemd", "/etc/systemd/system"
 // patienceFiles have a node take calls for the issuer before it runs, and put them
 // through as soon as it does. An API server that finds nobody asks again only
 // after ten seconds (k8s.io/apiserver, plugin/pkg/authenticator/token/oidc); one
-// whose call is taken waits for as long as its TLS handshake may last, which is
-// ten seconds too. Once the issuer's Service is there, kube-proxy takes the calls
-// before this does.
+// whose call is taken waits for its TLS handshake, for ten seconds too, and then
+// asks again at once. So the call is held for longer than that. Once the issuer's
+// Service is there, kube-proxy takes the calls before this does.
 //
 // Before 1.27 kube-proxy itself listened on the ports of Services.
 func (s *Spec) patienceFiles() map[string]string {
@@ -22,7 +22,7 @@ func (s *Spec) patienceFiles() map[string]string {
 Description=Take calls for the issuer until it runs
 Before=kubelet.service
 [Service]
-ExecStart=/usr/bin/socat TCP4-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork TCP4:%%H:%[1]d,retry=90,interval=0.1
+ExecStart=/usr/bin/socat TCP4-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork TCP4:%%H:%[1]d,retry=300,interval=0.1
 Restart=on-failure
 RestartSec=1
 `, s.IssuerPort),
