@@ -14,14 +14,16 @@ func TestNodes(t *testing.T) {
 	const name = "e2e-nodes"
 	mounted, port := write(t, "mounted", "from the host"), freePorts(t, 1)[0]
 	set := func(fields ...string) []string {
-		args := []string{"up", "--name", name, "--runtime", "kind"}
+		args := []string{"up", "--name", name, "--runtime", "kind",
+			"--set", "spec.endpoints=[{name: web, cluster: main, namespace: dex, service: dex, port: 5558}]", // which a proxy serves
+			"--set", "spec.probes=[{name: the endpoint answers, from: main, url: '${endpoints.web.url}/healthz'}]"}
 		for _, f := range fields {
 			args = append(args, "--set", "spec.clusters[0]."+f)
 		}
 		return args
 	}
 	fields := []string{
-		"controlPlanes=2", "workers=1",
+		"controlPlanes=2", "workers=1", "sparePorts=1",
 		"image=" + nodeImage(t),
 		fmt.Sprintf("extraPortMappings=[{containerPort: 30080, hostPort: %d}]", port),
 		"extraMounts=[{hostPath: " + mounted + ", containerPath: /data/mounted, readOnly: true}]",
@@ -49,6 +51,13 @@ func TestNodes(t *testing.T) {
 		if out := docker(t, "exec", n, "cat", "/data/mounted"); out != "from the host" {
 			t.Errorf("in %s: %q", n, out)
 		}
+	}
+	// the API server's own, the issuer's, the endpoint's, the spare one, and this
+	if out := docker(t, "port", node(name)); len(strings.Split(out, "\n")) != 5 {
+		t.Errorf("the node has the ports\n%s", out)
+	}
+	if out := docker(t, "exec", node(name), "systemctl", "is-active", "devenv-patience"); out != "active" {
+		t.Errorf("what holds calls for the issuer is %s", out)
 	}
 	if out := docker(t, "port", node(name), "30080"); strings.TrimSpace(out) != "127.0.0.1:"+strconv.Itoa(port) {
 		t.Errorf("the port is on %q", out)

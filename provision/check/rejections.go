@@ -78,53 +78,50 @@ func (c *Cluster) findReasons(ctx context.Context, list []Rejection, sent []time
 // that it could not verify a token's signature with the issuer's keys.
 func (c *Cluster) SaysUnknownKey(ctx context.Context, since time.Time) bool {
 	log, err := c.Log(ctx)
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(log) {
-		stamp, text, _ := strings.Cut(line, " ")
-		at, err := time.Parse(time.RFC3339Nano, stamp)
-		if err == nil && at.After(since) && strings.Contains(text, "failed to verify id token signature") {
-			return true
-		}
-	}
-	return false
+	return err == nil && slices.ContainsFunc(rejectionsIn(log, since), func(line string) bool {
+		return strings.Contains(line, "failed to verify id token signature")
+	})
 }
 
 // LastRejection is the last line of the API server's log, not older than since,
-// that says why it rejected a token, to be added to an error; empty where there is
-// none. It works after ctx has ended, too.
+// that says why it rejected a token; empty where there is none. It works after ctx
+// has ended, too.
 func (c *Cluster) LastRejection(ctx context.Context, since time.Time) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logLimit)
 	defer cancel()
 	log, err := c.Log(ctx)
-	if err != nil {
+	lines := rejectionsIn(log, since)
+	if err != nil || len(lines) == 0 {
 		return ""
 	}
-	_, err = reasonIn(log, since, nothing)
-	return "; in its log, " + err.Error()
+	return lines[len(lines)-1]
 }
-
-// nothing matches no text.
-var nothing = regexp.MustCompile(`[^\s\S]`)
 
 // reasonIn finds a rejection in the API server's log, not older than since, that
 // matches; it returns what matched.
 func reasonIn(log string, since time.Time, reason *regexp.Regexp) (string, error) {
-	last := ""
+	lines := rejectionsIn(log, since)
+	for _, line := range lines {
+		if found := reason.FindString(line); found != "" {
+			return found, nil
+		}
+	}
+	if len(lines) == 0 {
+		return "", errors.New("it has no rejection since")
+	}
+	return "", errors.New("the last rejection there is " + lines[len(lines)-1])
+}
+
+// rejectionsIn are the lines of the API server's log, not older than since, that
+// say why it rejected a token.
+func rejectionsIn(log string, since time.Time) []string {
+	var lines []string
 	for line := range strings.Lines(log) {
 		stamp, text, _ := strings.Cut(line, " ")
 		at, err := time.Parse(time.RFC3339Nano, stamp)
-		if err != nil || at.Before(since) || !strings.Contains(text, "Unable to authenticate") {
-			continue
+		if err == nil && !at.Before(since) && strings.Contains(text, "Unable to authenticate") {
+			lines = append(lines, strings.TrimSpace(text))
 		}
-		if found := reason.FindString(text); found != "" {
-			return found, nil
-		}
-		last = strings.TrimSpace(text)
 	}
-	if last != "" {
-		return "", errors.New("the last rejection there is " + last)
-	}
-	return "", errors.New("it has no rejection since")
+	return lines
 }

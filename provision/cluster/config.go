@@ -99,11 +99,7 @@ func (s *Spec) config() (*v1alpha4.Cluster, error) {
 			"patches": map[string]any{"directory": filesMount + "/patches"},
 		},
 	}
-	v, err := version.ParseSemantic(s.KubernetesVersion)
-	if err != nil {
-		return nil, fmt.Errorf("the Kubernetes version %q: %w", s.KubernetesVersion, err)
-	}
-	if v.AtLeast(version.MustParseSemantic("v1.35.0")) {
+	if s.atLeast("v1.35.0") {
 		// Pods that start before what they need does are tried again within a
 		// second, not after 10, 20 and 40.
 		patches = append(patches, map[string]any{

@@ -23,36 +23,44 @@ func (s *suite) people(c profiles.Cluster) []profiles.User {
 	if s.options.AllUsers || byExpressions(c.Trust) {
 		return all
 	}
-	named, seen := map[string]bool{}, map[string]bool{}
+	named := map[string]bool{}
 	for _, x := range s.Spec().Expectations {
 		named[x.User] = named[x.User] || x.Cluster == c.Name
 	}
-	for _, u := range all {
+	classes, seen := s.classes(), map[string]bool{}
+	for i, u := range all {
 		if named[u.Email] {
-			seen[s.class(u)] = true
+			seen[classes[i]] = true
 		}
 	}
 	var chosen []profiles.User
-	for _, u := range all {
-		class := s.class(u)
-		if named[u.Email] || !seen[class] {
-			chosen, seen[class] = append(chosen, u), true
+	for i, u := range all {
+		if named[u.Email] || !seen[classes[i]] {
+			chosen, seen[classes[i]] = append(chosen, u), true
 		}
 	}
 	return chosen
 }
 
-// class is what tells a user from others, but for the name: groups, whether the
-// e-mail is verified, and where a login comes from.
-func (s *suite) class(u profiles.User) string {
-	origin := "password"
-	if _, connector := s.Record.Profile.Person(u.Email); connector != nil {
-		origin = "connector " + connector.ID
+// classes are what tells users from others, but for their names: groups, whether
+// the e-mail is verified, and where a login comes from. They are in the order of
+// profiles.Environment.People.
+func (s *suite) classes() []string {
+	var classes []string
+	add := func(origin string, users []profiles.User) {
+		for _, u := range users {
+			from := origin
+			if u.Token != nil {
+				from = fmt.Sprintf("token %q %q", u.Token.Command, u.Token.File)
+			}
+			classes = append(classes, fmt.Sprintf("%q %v %s", slices.Sorted(slices.Values(u.Groups)), *u.EmailVerified, from))
+		}
 	}
-	if u.Token != nil {
-		origin = fmt.Sprintf("token %v %s", u.Token.Command, u.Token.File)
+	add("password", s.Spec().Users())
+	for _, c := range s.Spec().Dex.Connectors {
+		add("connector "+c.ID, c.Users)
 	}
-	return fmt.Sprintf("%q %v %s", slices.Sorted(slices.Values(u.Groups)), *u.EmailVerified, origin)
+	return classes
 }
 
 // byExpressions says whether a cluster decides by CEL, which can look at

@@ -56,7 +56,9 @@ func FirstToken(ctx context.Context, e *environment.Environment, runtime Runtime
 			return err
 		})
 		if err != nil {
-			err = fmt.Errorf("%w%s", err, target.LastRejection(ctx, began))
+			if why := target.LastRejection(ctx, began); why != "" {
+				err = fmt.Errorf("%w; its log says: %s", err, why)
+			}
 		}
 		if err := errors.Join(err, unknown); err != nil {
 			return err

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/devenv-oidc/devenv/profiles"
 	"github.com/devenv-oidc/devenv/provision/state"
+	"github.com/devenv-oidc/devenv/provision/trust"
 )
 
 // kind is as kindruntime.Traits, as far as records are concerned.
@@ -163,5 +166,42 @@ func TestVersions(t *testing.T) {
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", version, err)
 		}
+	}
+}
+
+func TestExternalIssuerSaysTheSameInEveryFolder(t *testing.T) {
+	folder := t.TempDir()
+	t.Chdir(folder)
+	if err := os.WriteFile("ca.crt", []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x := &profiles.Issuer{URL: "https://id.example.com", CAFile: "ca.crt", Users: []profiles.User{
+		{Token: &profiles.TokenSource{File: "a.jwt"}}, {Token: &profiles.TokenSource{Command: []string{"./print", "it"}}}, {Token: &profiles.TokenSource{Command: []string{"print"}}}, {Password: "x"},
+	}}
+	if _, err := SelfContained(x); err == nil || !strings.Contains(err.Error(), "it holds no certificate in PEM") {
+		t.Errorf("%v", err)
+	}
+	ca, err := trust.NewCA("somebody", trust.Anything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("ca.crt", ca.CertPEM, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := SelfContained(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.CA != string(ca.CertPEM) || got.CAFile != "" {
+		t.Errorf("CA %q, file %q", got.CA, got.CAFile)
+	}
+	if file := got.Users[0].Token.File; file != filepath.Join(folder, "a.jwt") {
+		t.Errorf("the file is %s", file)
+	}
+	if command := got.Users[1].Token.Command[0]; command != filepath.Join(folder, "print") || x.Users[1].Token.Command[0] != "./print" {
+		t.Errorf("the command is %s", command)
+	}
+	if command := got.Users[2].Token.Command[0]; command != "print" {
+		t.Errorf("what is on PATH is %s", command)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/devenv-oidc/devenv/provision/environment"
@@ -22,8 +22,12 @@ import (
 func WithExternalIssuer(e *environment.Environment, steps []plan.Step, forDex ...string) []plan.Step {
 	steps = plan.Without(steps, append(forDex, "issuer")...)
 	ask := plan.NewStep("issuer", "Ask issuer "+e.Issuer(), plan.Needs("trust"), askExternalIssuer(e))
+	var nodes []string
+	for _, c := range e.Spec().Clusters {
+		nodes = append(nodes, ID(e, "node", c.Name))
+	}
 	for i := range steps {
-		if steps[i].ID == "node" || strings.HasPrefix(steps[i].ID, "node-") {
+		if slices.Contains(nodes, steps[i].ID) {
 			steps[i].Needs = append(plan.Needs("issuer"), steps[i].Needs...)
 		}
 	}
